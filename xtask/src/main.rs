@@ -1,0 +1,2 @@
+//! (written in the next steps)
+fn main() {}
