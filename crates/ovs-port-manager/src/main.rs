@@ -1,2 +1,34 @@
-//! (written in the next steps)
-fn main() {}
+//! OVS Port Manager: gives each labelled Docker container its port on an Open vSwitch bridge, and takes
+//! it away when the container stops.
+//!
+//! Nothing is decided here: `port_plan` decides; this program observes, applies and reports.
+
+mod announce;
+mod apply;
+mod cli;
+mod config;
+mod datapath;
+mod docker;
+mod error_chain;
+mod ethtool;
+mod links;
+mod logging;
+mod netlink;
+mod netns;
+mod preflight;
+mod reconcile;
+mod switch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().execute() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ovs-port-manager: {}", error_chain::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}

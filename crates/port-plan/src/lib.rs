@@ -1,1 +1,32 @@
-//! (written in the next steps)
+//! The decisions of OVS Port Manager: labels in, plan out.
+//!
+//! ```text
+//! Container ──Desired::of──→ Desired ─┐
+//!                                     ├─ plan() ─→ Plan { steps, refusal }
+//! Observed ───────────────────────────┘
+//! ```
+//!
+//! This crate does no IO, reads no clock and knows no socket: everything it is told comes in as plain
+//! data, and everything it answers is plain data with one text form. Its `Cargo.toml` proves it.
+
+mod container;
+mod desired;
+pub mod labels;
+mod link_name;
+mod mac;
+mod observed;
+mod plan;
+mod spec;
+mod status;
+mod step;
+
+pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
+pub use desired::{Desired, Refusal};
+pub use labels::Mistake;
+pub use link_name::{InvalidLinkName, LinkName};
+pub use mac::{InvalidMac, MacAddress};
+pub use observed::{Observed, ObservedLink, ObservedPort, Owner};
+pub use plan::{Plan, plan};
+pub use spec::{Datapath, Defaults, InvalidDatapath, InvalidVlan, PortKey, PortSpec, Vlan};
+pub use status::{Backoff, Readiness};
+pub use step::{LinkSpec, Step};

@@ -1,0 +1,81 @@
+//! Carrying out steps, one at a time.
+
+use std::sync::Arc;
+
+use port_plan::{ContainerId, Step};
+use tracing::info;
+
+use crate::links::{self, Links};
+use crate::netns;
+use crate::switch::{self, Switch};
+
+/// Why a step could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Switch(#[from] switch::Error),
+    #[error(transparent)]
+    Link(#[from] links::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
+    #[error("the container has no first process")]
+    NoProcess,
+}
+
+/// What steps are carried out on.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) switch: Switch,
+    pub(crate) links: Arc<Links>,
+}
+
+/// The container that a step is for.
+pub(crate) struct Subject<'a> {
+    pub(crate) id: &'a ContainerId,
+    /// Its name, as far as it is known.
+    pub(crate) name: &'a str,
+    /// Its first process, while it runs.
+    pub(crate) pid: Option<u32>,
+}
+
+impl World {
+    /// Carries out one step and says so.
+    pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
+        let mut replaced = Vec::new();
+        let port = match step {
+            Step::AddBridge { bridge, datapath } => {
+                self.switch.add_bridge(bridge, *datapath).await?;
+                bridge
+            }
+            Step::AddLink(spec) => {
+                let pid = subject.pid.ok_or(Error::NoProcess)?;
+                let netns = netns::of_container(pid, subject.id)?;
+                replaced = self.links.add(spec.clone(), netns).await?.replaced_routes;
+                &spec.name
+            }
+            Step::DelLink { link } => {
+                self.links.delete(subject.id, link).await?;
+                link
+            }
+            Step::AddPort { bridge, port, vlan, key, container_name, start } => {
+                let ids = switch::Ids { key, container_name, start };
+                self.switch.add_port(bridge, port, *vlan, &ids).await?;
+                port
+            }
+            Step::SetTag { port, vlan } => {
+                self.switch.set_tag(port, *vlan).await?;
+                port
+            }
+            Step::DelPort { bridge, port } => {
+                self.switch.del_port(bridge, port).await?;
+                port
+            }
+        };
+        let container = subject.id.short();
+        info!(container, name = subject.name, %port, "{step}");
+        for route in replaced {
+            info!(container, name = subject.name, %port, "replaced the container's route: {route}");
+        }
+        Ok(())
+    }
+}

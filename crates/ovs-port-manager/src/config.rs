@@ -1,0 +1,227 @@
+//! The configuration: defaults, under a file, under the environment, under flags.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ::config::{Environment, File, FileFormat};
+use port_plan::{Datapath, LinkName};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::docker;
+
+/// Where a configuration file is looked for, in this order, when `--config` is not given.
+const PLACES: [&str; 2] =
+    ["/etc/ovs-port-manager/ovs-port-manager.yaml", "configs/ovs-port-manager.yaml"];
+/// What the names of environment variables begin with: `OVS_PORT_MANAGER_DEFAULT_BRIDGE` and so on.
+const ENVIRONMENT: &str = "OVS_PORT_MANAGER";
+
+/// Every option, each given or not: one layer of the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    /// Docker's socket [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "unix:///PATH")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) docker: Option<docker::Endpoint>,
+
+    /// The OVSDB server [default: unix:/var/run/openvswitch/db.sock]
+    #[arg(long, value_name = "unix:/PATH|tcp:HOST:PORT")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) ovsdb: Option<ovsdb::Endpoint>,
+
+    /// Bridge of containers without the label ovs.bridge [default: ovsbr0]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) default_bridge: Option<LinkName>,
+
+    /// Interface of containers without the label ovs.interface [default: eth1]
+    #[arg(long, value_name = "NAME")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) default_interface: Option<LinkName>,
+
+    /// Datapath of bridges that have to be created: auto takes the kernel's where its openvswitch module
+    /// is there, else the userspace one [default: auto]
+    #[arg(long, value_name = "auto|system|netdev")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) datapath_type: Option<DatapathType>,
+
+    /// How much to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) log_level: Option<LogLevel>,
+
+    /// How to log: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) docker: docker::Endpoint,
+    pub(crate) ovsdb: ovsdb::Endpoint,
+    pub(crate) default_bridge: LinkName,
+    pub(crate) default_interface: LinkName,
+    pub(crate) datapath_type: DatapathType,
+    pub(crate) log_level: LogLevel,
+    pub(crate) log_format: LogFormat,
+}
+
+/// What a bridge that has to be created forwards packets with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DatapathType {
+    /// Whatever the kernel can serve.
+    Auto,
+    /// This one.
+    Fixed(Datapath),
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogLevel(pub(crate) tracing::Level);
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}: no such configuration file")]
+    Missing(PathBuf),
+    #[error("{layer}: {reason}")]
+    Invalid { layer: String, reason: String },
+    #[error("the default {0} is invalid")]
+    Default(&'static str),
+}
+
+impl Config {
+    /// Layers flags over the environment over the file over the defaults.
+    pub(crate) fn load(flags: Options, file: Option<&Path>) -> Result<Self, Error> {
+        let environment = Environment::with_prefix(ENVIRONMENT).prefix_separator("_");
+        Self::layered(flags, environment, file)
+    }
+
+    fn layered(flags: Options, variables: Environment, file: Option<&Path>) -> Result<Self, Error> {
+        let file = match file {
+            Some(path) if !path.is_file() => return Err(Error::Missing(path.to_owned())),
+            Some(path) => Some(path),
+            None => PLACES.iter().map(Path::new).find(|path| path.is_file()),
+        };
+        let file = file.map_or_else(|| Ok(Options::default()), read_file)?;
+        let variables = read_environment(variables)?;
+        let given = flags.over(variables).over(file);
+        Ok(Self {
+            docker: or_default(given.docker, "docker", "unix:///var/run/docker.sock")?,
+            ovsdb: or_default(given.ovsdb, "ovsdb", "unix:/var/run/openvswitch/db.sock")?,
+            default_bridge: or_default(given.default_bridge, "default_bridge", "ovsbr0")?,
+            default_interface: or_default(given.default_interface, "default_interface", "eth1")?,
+            datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
+            log_level: given.log_level.unwrap_or(LogLevel(tracing::Level::INFO)),
+            log_format: given.log_format.unwrap_or(LogFormat::Text),
+        })
+    }
+}
+
+impl Options {
+    /// This layer's options, and the other's where this one has none.
+    fn over(self, under: Self) -> Self {
+        Self {
+            docker: self.docker.or(under.docker),
+            ovsdb: self.ovsdb.or(under.ovsdb),
+            default_bridge: self.default_bridge.or(under.default_bridge),
+            default_interface: self.default_interface.or(under.default_interface),
+            datapath_type: self.datapath_type.or(under.datapath_type),
+            log_level: self.log_level.or(under.log_level),
+            log_format: self.log_format.or(under.log_format),
+        }
+    }
+}
+
+fn or_default<T: FromStr>(
+    given: Option<T>,
+    name: &'static str,
+    default: &'static str,
+) -> Result<T, Error> {
+    given.map_or_else(|| default.parse().map_err(|_| Error::Default(name)), Ok)
+}
+
+fn read_file(path: &Path) -> Result<Options, Error> {
+    read(File::from(path).format(FileFormat::Yaml), &path.display().to_string())
+}
+
+fn read_environment(variables: Environment) -> Result<Options, Error> {
+    read(variables, &format!("environment variables {ENVIRONMENT}_…"))
+}
+
+fn read(source: impl ::config::Source + Send + Sync + 'static, layer: &str) -> Result<Options, Error> {
+    ::config::Config::builder()
+        .add_source(source)
+        .build()
+        .and_then(::config::Config::try_deserialize)
+        .map_err(|error| Error::Invalid {
+            layer: layer.to_owned(),
+            // The file's name stands in front already.
+            reason: error.to_string().replace(&format!(" in {layer}"), ""),
+        })
+}
+
+/// Reads an option as the flag of the same name is read.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|error| de::Error::custom(format!("'{text}': {error}")))
+}
+
+/// Why a text is not one of a few words.
+#[derive(Debug, thiserror::Error)]
+#[error("not one of {0}")]
+pub(crate) struct NotOneOf(&'static str);
+
+impl FromStr for DatapathType {
+    type Err = NotOneOf;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "system" => Ok(Self::Fixed(Datapath::System)),
+            "netdev" => Ok(Self::Fixed(Datapath::Netdev)),
+            _ => Err(NotOneOf("auto, system, netdev")),
+        }
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = NotOneOf;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words = ["error", "warn", "info", "debug", "trace"];
+        match text.parse() {
+            Ok(level) if words.contains(&text) => Ok(Self(level)),
+            _ => Err(NotOneOf("error, warn, info, debug, trace")),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = NotOneOf;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(NotOneOf("text, json")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

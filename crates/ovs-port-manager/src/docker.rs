@@ -1,0 +1,239 @@
+//! The Docker Engine: which containers there are, what they are, and that something happened to one.
+//!
+//! An event says "look at this container again" and nothing more: what is true is asked for afterwards.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::errors::Error as BollardError;
+use bollard::models::{ContainerInspectResponse, EventMessage};
+use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
+use futures_util::StreamExt;
+use port_plan::{Backoff, Container, ContainerId, Network, Start, State, labels};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+/// How long Docker may take to answer before it counts as not answering.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Events that change whether a container has a network namespace.
+const EVENTS: [&str; 3] = ["start", "die", "destroy"];
+
+/// Where Docker listens: `unix:///PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint(PathBuf);
+
+/// Why a text is not an [`Endpoint`].
+#[derive(Debug, thiserror::Error)]
+#[error("not of the form unix:///PATH")]
+pub(crate) struct InvalidEndpoint;
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let path = Path::new(text.strip_prefix("unix://").ok_or(InvalidEndpoint)?);
+        if path.is_absolute() { Ok(Self(path.to_owned())) } else { Err(InvalidEndpoint) }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unix://{}", self.0.display())
+    }
+}
+
+impl Endpoint {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// What went wrong between us and Docker.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("Docker at {endpoint} did not answer within {} s", ANSWER.as_secs())]
+    Silent { endpoint: Endpoint },
+    #[error("Docker at {endpoint} cannot {what}")]
+    Engine { endpoint: Endpoint, what: &'static str, source: BollardError },
+    #[error("Docker at {endpoint} sent a container without {what}")]
+    Incomplete { endpoint: Endpoint, what: &'static str },
+}
+
+/// What the event stream tells.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The stream is open (again): whatever happened before is unknown, so look at everything.
+    Connected,
+    /// Something happened to this container.
+    Container(ContainerId),
+}
+
+/// A connection to one engine. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Docker {
+    client: bollard::Docker,
+    endpoint: Endpoint,
+}
+
+impl Docker {
+    /// Connects and makes sure that the engine answers.
+    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
+        let engine = |source| Error::Engine {
+            endpoint: endpoint.clone(),
+            what: "be spoken to",
+            source,
+        };
+        let client = bollard::Docker::connect_with_unix(
+            &endpoint.0.to_string_lossy(),
+            ANSWER.as_secs(),
+            bollard::API_DEFAULT_VERSION,
+        )
+        .map_err(engine)?;
+        let silent = |_| Error::Silent { endpoint: endpoint.clone() };
+        let client =
+            timeout(ANSWER, client.negotiate_version()).await.map_err(silent)?.map_err(engine)?;
+        Ok(Self { client, endpoint: endpoint.clone() })
+    }
+
+    /// The containers that run now and have a label of ours.
+    pub(crate) async fn list(&self) -> Result<Vec<ContainerId>, Error> {
+        let running = HashMap::from([("status", vec!["running", "paused"])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&running).build();
+        let containers =
+            self.ask("list containers", self.client.list_containers(Some(options))).await?;
+        containers
+            .into_iter()
+            .filter(|container| concerns_us(container.labels.as_ref()))
+            .map(|container| self.id(container.id))
+            .collect()
+    }
+
+    /// One container, or `None` if there is none of that id.
+    pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
+        match self.ask("inspect a container", self.client.inspect_container(id.as_str(), None)).await {
+            Ok(response) => self.container(response).map(Some),
+            Err(Error::Engine {
+                source: BollardError::DockerResponseServerError { status_code: 404, .. },
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Follows the events of labelled containers for ever, through any loss of the connection.
+    ///
+    /// The stream is drained by a task of its own: a slow reader would lose events and slow Docker down.
+    pub(crate) fn follow(&self) -> mpsc::UnboundedReceiver<Event> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(self.clone().drain(sender));
+        receiver
+    }
+
+    async fn drain(self, sender: mpsc::UnboundedSender<Event>) {
+        let mut backoff = Backoff::default();
+        // Docker repeats what it sent since then, so nothing falls between the subscription, which is
+        // open only some time after it is asked for, and the list that is asked for meanwhile.
+        let mut since = now();
+        while !sender.is_closed() {
+            if self.client.ping().await.is_ok() {
+                if sender.send(Event::Connected).is_err() {
+                    return;
+                }
+                let reason = self.stream(&since, &sender).await;
+                warn!(reason, "lost Docker's events, connecting again");
+                backoff = Backoff::default();
+                since = now();
+            }
+            sleep(backoff.fail(fastrand::f64())).await;
+        }
+    }
+
+    /// Passes events on until the stream breaks; returns why it did.
+    async fn stream(&self, since: &str, sender: &mpsc::UnboundedSender<Event>) -> String {
+        // Only containers' events: the client gives up on types of object that it does not know.
+        let filters = HashMap::from([("type", vec!["container"]), ("event", EVENTS.to_vec())]);
+        let options = EventsOptionsBuilder::default().since(since).filters(&filters).build();
+        let mut events = std::pin::pin!(self.client.events(Some(options)));
+        info!(docker = %self.endpoint, "following Docker's events");
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => {
+                    let Some(id) = labelled(event) else { continue };
+                    if sender.send(Event::Container(id)).is_err() {
+                        return "nobody listens".to_owned();
+                    }
+                }
+                Some(Err(error)) => return error.to_string(),
+                None => return "Docker closed the stream".to_owned(),
+            }
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        what: &'static str,
+        request: impl Future<Output = Result<T, BollardError>>,
+    ) -> Result<T, Error> {
+        match timeout(ANSWER, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) => Err(Error::Engine { endpoint: self.endpoint.clone(), what, source }),
+            Err(_) => Err(Error::Silent { endpoint: self.endpoint.clone() }),
+        }
+    }
+
+    fn id(&self, text: Option<String>) -> Result<ContainerId, Error> {
+        text.as_deref().and_then(|id| id.parse().ok()).ok_or_else(|| self.incomplete("a full id"))
+    }
+
+    fn incomplete(&self, what: &'static str) -> Error {
+        Error::Incomplete { endpoint: self.endpoint.clone(), what }
+    }
+
+    fn container(&self, response: ContainerInspectResponse) -> Result<Container, Error> {
+        let state = response.state.ok_or_else(|| self.incomplete("a state"))?;
+        let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
+        let runs = state.running == Some(true) && state.restarting != Some(true);
+        let state = match (runs, pid, state.started_at) {
+            (true, Some(pid), Some(start)) => State::Running { pid, start: Start(start) },
+            _ => State::Stopped,
+        };
+        let mode = response.host_config.and_then(|host| host.network_mode).unwrap_or_default();
+        let network = match mode.split_once(':') {
+            Some(("container", other)) => Network::Container(other.to_owned()),
+            _ if mode == "host" => Network::Host,
+            _ => Network::Own,
+        };
+        let labels = response.config.and_then(|config| config.labels).unwrap_or_default();
+        Ok(Container {
+            id: self.id(response.id)?,
+            name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+            labels: labels.into_iter().collect(),
+            state,
+            network,
+        })
+    }
+}
+
+/// The container that an event is about, if it has a label of ours. Events carry all labels.
+fn labelled(event: EventMessage) -> Option<ContainerId> {
+    let actor = event.actor?;
+    if !concerns_us(actor.attributes.as_ref()) {
+        return None;
+    }
+    actor.id?.parse().ok()
+}
+
+fn concerns_us(labels: Option<&HashMap<String, String>>) -> bool {
+    labels.is_some_and(|labels| labels::concern_us(labels.keys().map(String::as_str)))
+}
+
+/// The time as Docker's `since` wants it: seconds and nanoseconds.
+fn now() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
+}

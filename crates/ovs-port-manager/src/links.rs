@@ -1,0 +1,92 @@
+//! The links that bear our mark: made, deleted, and known without asking the kernel each time.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use port_plan::{ContainerId, LinkName, LinkSpec, ObservedLink};
+use tokio::sync::{AcquireError, Semaphore};
+use tokio::task::spawn_blocking;
+
+use crate::netlink::{self, Created};
+use crate::netns;
+
+/// Netlink work under way at once. The kernel does one thing at a time under its RTNL lock; more would
+/// only make each wait longer.
+const IN_FLIGHT: u32 = 3;
+
+/// Why a link could not be made, deleted or listed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    #[error("cannot start a thread for it")]
+    Thread(#[from] io::Error),
+    #[error("shutting down")]
+    Closed(#[from] AcquireError),
+}
+
+/// All links of ours in the host's namespace.
+///
+/// What is known comes from a listing of the kernel's and from our own doings since. A link that somebody
+/// else deletes, or that the kernel deletes with its container's namespace, stays known until the next
+/// listing; deleting it once more does no harm.
+pub(crate) struct Links {
+    known: Mutex<HashMap<ContainerId, Vec<ObservedLink>>>,
+    permits: Semaphore,
+}
+
+impl Links {
+    pub(crate) fn new() -> Self {
+        Self { known: Mutex::default(), permits: Semaphore::new(IN_FLIGHT as usize) }
+    }
+
+    /// Lists the kernel's links anew; returns whose they are.
+    pub(crate) async fn refresh(&self) -> Result<Vec<ContainerId>, Error> {
+        // With nothing else under way, the listing cannot miss what has just been made.
+        let _all = self.permits.acquire_many(IN_FLIGHT).await?;
+        let links = spawn_blocking(netlink::list).await.map_err(io::Error::other)??;
+        let mut known = self.known();
+        known.clear();
+        for (key, link) in links {
+            known.entry(key.container).or_default().push(link);
+        }
+        Ok(known.keys().cloned().collect())
+    }
+
+    /// The links of one container.
+    pub(crate) fn of(&self, container: &ContainerId) -> Vec<ObservedLink> {
+        self.known().get(container).cloned().unwrap_or_default()
+    }
+
+    /// Makes a veth pair into a namespace; nothing of it is left on failure.
+    pub(crate) async fn add(&self, spec: LinkSpec, netns: OwnedFd) -> Result<Created, Error> {
+        let _permit = self.permits.acquire().await?;
+        let link = ObservedLink { name: spec.name.clone(), start: spec.start.clone() };
+        let container = spec.key.container.clone();
+        let created = netns::on_own_thread(move || netlink::create(&spec, &netns)).await??;
+        self.known().entry(container).or_default().push(link);
+        Ok(created)
+    }
+
+    /// Deletes a container's link.
+    pub(crate) async fn delete(&self, container: &ContainerId, name: &LinkName) -> Result<(), Error> {
+        let _permit = self.permits.acquire().await?;
+        let link = name.clone();
+        spawn_blocking(move || netlink::delete(&link)).await.map_err(io::Error::other)??;
+        let mut known = self.known();
+        if let Some(links) = known.get_mut(container) {
+            links.retain(|link| link.name != *name);
+            if links.is_empty() {
+                known.remove(container);
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<ContainerId, Vec<ObservedLink>>> {
+        // Every change of the map is a single call: a panic elsewhere leaves it whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

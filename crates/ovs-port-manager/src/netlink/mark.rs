@@ -1,0 +1,42 @@
+//! The mark that tells a link of ours from all others: its alias (`ip link show` prints it).
+
+use port_plan::{LinkName, PortKey, Start};
+
+/// The first word of the alias.
+const OWNER: &str = "ovs-port-manager";
+
+/// The alias of the host end of a port's link; at most 255 bytes fit (`IFALIASZ`).
+pub(super) fn write(key: &PortKey, start: &Start) -> String {
+    let PortKey { container, interface } = key;
+    format!("{OWNER} container={container} iface={interface} start={start}")
+}
+
+/// Whose link it is, if it bears our mark.
+pub(super) fn read(alias: &str) -> Option<(PortKey, Start)> {
+    let mut words = alias.split(' ');
+    if words.next() != Some(OWNER) {
+        return None;
+    }
+    let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
+    let container = value("container")?.parse().ok()?;
+    let interface: LinkName = value("iface")?.parse().ok()?;
+    let start = Start(value("start")?.to_owned());
+    Some((PortKey { container, interface }, start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_reads_back_and_other_aliases_do_not() {
+        let container = "3f".repeat(32).parse().unwrap();
+        let key = PortKey { container, interface: "eth1".parse().unwrap() };
+        let start = Start("2026-01-02T03:04:05.678901234Z".to_owned());
+        let alias = write(&key, &start);
+        assert!(alias.len() < 256);
+        assert_eq!(read(&alias), Some((key, start)));
+        assert_eq!(read("uplink to ovs-port-manager"), None);
+        assert_eq!(read("ovs-port-manager container=3f iface=eth1 start=x"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! The kernel's side of a port: veth pairs, and the interface inside the container.
+//!
+//! Everything here does as it is told by a [`LinkSpec`](port_plan::LinkSpec); nothing is decided. The
+//! functions block, each for about a millisecond, and are called on plain threads.
+
+mod connection;
+mod interface;
+mod mark;
+mod veth;
+
+use std::io;
+
+
+pub(crate) use veth::{Created, create, delete, list};
+
+/// Why the kernel did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A request was understood and refused.
+    #[error("cannot {what}: {}{}", errno, kernel.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    Refused {
+        /// What was asked, to be read after "cannot".
+        what: String,
+        errno: io::Error,
+        /// The kernel's own explanation (extended ack), if it gave one.
+        kernel: Option<String>,
+    },
+    /// The interface's name is taken inside the container.
+    #[error(
+        "interface {0} exists in the container already and is not ours; choose another name with ovs.interface"
+    )]
+    InterfaceExists(port_plan::LinkName),
+    /// The system call around the request failed.
+    #[error("cannot {what}")]
+    System { what: String, source: io::Error },
+    /// The kernel's answer could not be read.
+    #[error("the kernel's answer makes no sense: {0}")]
+    Malformed(String),
+}
+
+impl Error {
+    pub(crate) fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::System { what, source }
+    }
+
+    /// The error number, where there is one.
+    pub(crate) fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { errno, .. } => errno.raw_os_error(),
+            Self::System { source, .. } => source.raw_os_error(),
+            Self::InterfaceExists(_) | Self::Malformed(_) => None,
+        }
+    }
+}

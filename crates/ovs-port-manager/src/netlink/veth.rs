@@ -1,0 +1,125 @@
+//! veth pairs: made in one request, deleted, listed.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+};
+use port_plan::{LinkName, LinkSpec, ObservedLink, PortKey};
+
+use super::connection::{Connection, Request};
+use super::{Error, interface, mark};
+
+/// What came of making a link, beyond the link itself.
+#[derive(Debug, Default)]
+pub(crate) struct Created {
+    /// Default routes that ours has taken the place of, in words.
+    pub(crate) replaced_routes: Vec<String>,
+}
+
+/// Makes a veth pair with its peer born inside the namespace under its final name, and configures it.
+///
+/// Must be called on a thread of its own: it moves that thread into the namespace and leaves it there.
+///
+/// # Errors
+///
+/// What the kernel refused; nothing of the pair is left then.
+pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error> {
+    let mut host = Connection::open()?;
+    host.batch(vec![add(spec, netns.as_raw_fd())]).map_err(|error| match error.errno() {
+        // The host end's name is new to the kernel: what exists is the interface in the container.
+        Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
+        _ => error,
+    })?;
+    let configured = inside(netns, || interface::configure(spec));
+    if configured.is_err() {
+        // The first error is the one to tell; the mark lets a later pass find what this leaves.
+        let _ = host.batch(vec![remove(&spec.name)]);
+    }
+    configured
+}
+
+/// Deletes a veth pair by its host end. One that does not exist is as good as deleted.
+pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
+    match Connection::open()?.batch(vec![remove(name)]) {
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(()),
+        result => result,
+    }
+}
+
+/// All links of this namespace that bear our mark.
+pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
+    let mut request = LinkMessage::default();
+    // The kernel then lists veths only, without their statistics.
+    request.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let mut links = Vec::new();
+    let message = RouteNetlinkMessage::GetLink(request);
+    Connection::open()?.dump(message, "list the links", |answer| {
+        if let RouteNetlinkMessage::NewLink(link) = answer {
+            links.extend(marked(&link));
+        }
+    })?;
+    Ok(links)
+}
+
+fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => name.parse().ok(),
+        _ => None,
+    })?;
+    let (key, start) = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfAlias(alias) => mark::read(alias),
+        _ => None,
+    })?;
+    Some((key, ObservedLink { name, start }))
+}
+
+/// The request for the pair. The host end comes up at once; its peer has no carrier until it is up, too.
+fn add(spec: &LinkSpec, netns: i32) -> Request {
+    let mut peer = LinkMessage::default();
+    peer.attributes.push(LinkAttribute::IfName(spec.key.interface.to_string()));
+    peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
+    peer.attributes.push(LinkAttribute::NetNsFd(netns));
+
+    let mut host = LinkMessage::default();
+    host.header.flags = LinkFlags::Up;
+    host.header.change_mask = LinkFlags::Up;
+    host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
+    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
+    if let Some(mtu) = spec.mtu {
+        peer.attributes.push(LinkAttribute::Mtu(mtu.into()));
+        host.attributes.push(LinkAttribute::Mtu(mtu.into()));
+    }
+    host.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    Request {
+        message: RouteNetlinkMessage::NewLink(host),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+        what: format!("make the veth pair {} with {}", spec.name, spec.key.interface),
+    }
+}
+
+fn remove(name: &LinkName) -> Request {
+    let mut link = LinkMessage::default();
+    link.attributes.push(LinkAttribute::IfName(name.to_string()));
+    Request {
+        message: RouteNetlinkMessage::DelLink(link),
+        flags: 0,
+        what: format!("delete the link {name}"),
+    }
+}
+
+/// Runs what follows inside the namespace, for good: the thread ends there.
+fn inside<T>(
+    netns: &OwnedFd,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    crate::netns::enter(netns.as_fd())
+        .map_err(Error::system("enter the container's network namespace"))?;
+    work()
+}

@@ -1,0 +1,81 @@
+//! Network namespaces: opening a container's, entering it on a plain thread.
+//!
+//! A tokio worker is never moved: work inside a namespace runs on a thread of its own, which ends there
+//! and so never has to come back. An open namespace is kept alive by its descriptor: close it soon.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+
+use port_plan::ContainerId;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tokio::sync::oneshot;
+
+/// Why a container's namespace cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The process ended, or its id is another process's by now.
+    #[error("process {pid} is no longer the container's")]
+    Gone { pid: u32 },
+    /// The namespace is the host's: an interface made there would be the host's.
+    #[error("process {pid} is in the host's network namespace")]
+    HostNamespace { pid: u32 },
+    /// Opening it failed.
+    #[error("cannot open {path}")]
+    Open { path: String, source: io::Error },
+}
+
+/// Opens the network namespace of a container's first process.
+///
+/// The process must belong to the container, judged by its cgroup, *after* the namespace is open: process
+/// ids are used again, and another container's namespace must never be taken for this one.
+///
+/// # Errors
+///
+/// See [`Error`]; [`Error::Gone`] is ordinary for containers that live briefly.
+pub(crate) fn of_container(pid: u32, container: &ContainerId) -> Result<OwnedFd, Error> {
+    let path = format!("/proc/{pid}/ns/net");
+    let file = File::open(&path).map_err(|error| gone_or(pid, &path, error))?;
+    let cgroup = format!("/proc/{pid}/cgroup");
+    let groups = fs::read_to_string(&cgroup).map_err(|error| gone_or(pid, &cgroup, error))?;
+    if !groups.contains(container.as_str()) {
+        return Err(Error::Gone { pid });
+    }
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let own = "/proc/self/ns/net";
+    let host = fs::metadata(own).map_err(|error| gone_or(pid, own, error))?;
+    let theirs = file.metadata().map_err(|error| gone_or(pid, &path, error))?;
+    if identity(theirs) == identity(host) {
+        return Err(Error::HostNamespace { pid });
+    }
+    Ok(file.into())
+}
+
+fn gone_or(pid: u32, path: &str, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => Error::Gone { pid },
+        _ => Error::Open { path: path.to_owned(), source: error },
+    }
+}
+
+/// Moves the calling thread into a namespace, for good.
+pub(crate) fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
+    move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).map_err(io::Error::from)
+}
+
+/// Runs blocking work on a thread of its own, which may move itself into a namespace and ends there.
+///
+/// # Errors
+///
+/// When no thread can be had, or the work panicked.
+pub(crate) async fn on_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new().name("netns".to_owned()).spawn(move || {
+        // Nobody listens when the caller was cancelled; the work is done all the same.
+        let _ = sender.send(work());
+    })?;
+    receiver.await.map_err(|_| io::Error::other("the thread inside the namespace panicked"))
+}

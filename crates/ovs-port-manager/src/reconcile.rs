@@ -1,0 +1,356 @@
+//! The loop: whatever happens, look at the container again.
+//!
+//! Work is keyed by container. An event carries no facts; events for a container that is being looked at
+//! make one more look. What fails is tried again after a pause of its own and holds up nobody.
+
+mod look;
+mod timers;
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ovsdb::Change;
+use ovsdb::tables::open_vswitch::Interface;
+use port_plan::{Backoff, ContainerId, Defaults, Readiness, Start};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use crate::apply::World;
+use crate::docker::{Docker, Event};
+use crate::error_chain::chain;
+use crate::netns;
+use crate::switch;
+use look::{Attached, Look, Observer, Standing};
+use timers::{Timer, Timers};
+
+/// Containers that are inspected at once.
+const INSPECTIONS: usize = 8;
+/// How long ovs-vswitchd may take over a port before somebody is told.
+const READY: Duration = Duration::from_secs(10);
+/// How long work that has begun may take to finish at the end.
+const FINISH: Duration = Duration::from_secs(4);
+
+/// The state of the loop. It lives in memory only: all of it can be learnt again.
+pub(crate) struct Reconciler {
+    observer: Arc<Observer>,
+    entries: HashMap<ContainerId, Entry>,
+    survey: Survey,
+    timers: Timers,
+    work: JoinSet<Done>,
+}
+
+/// What is remembered of a container between looks.
+#[derive(Default)]
+struct Entry {
+    looking: bool,
+    again: bool,
+    backoff: Backoff,
+    /// What was last said of it at WARN, so that it is said once.
+    told: Option<Told>,
+    attached: Option<Attached>,
+    ready: bool,
+}
+
+#[derive(PartialEq, Eq)]
+enum Told {
+    Denied(Start),
+    Failed(String),
+}
+
+/// The look at everything.
+#[derive(Default)]
+struct Survey {
+    running: bool,
+    again: bool,
+    backoff: Backoff,
+}
+
+/// Work that has come to its end.
+enum Done {
+    Look(Box<Look>),
+    Survey(Result<HashSet<ContainerId>, look::Error>),
+    Announced { container: ContainerId, result: Result<(), String> },
+}
+
+impl Reconciler {
+    pub(crate) fn new(docker: Docker, world: World, defaults: Defaults) -> Self {
+        let inspections = Semaphore::new(INSPECTIONS);
+        Self {
+            observer: Arc::new(Observer { docker, world, defaults, inspections }),
+            entries: HashMap::new(),
+            survey: Survey::default(),
+            timers: Timers::default(),
+            work: JoinSet::new(),
+        }
+    }
+
+    /// Runs until told to stop, then finishes what has begun. Ports of running containers stay.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+        let switch = &self.observer.world.switch;
+        let mut interfaces = switch.interfaces();
+        let mut state = switch.state();
+        let mut events = self.observer.docker.follow();
+        let mut stop = pin!(stop);
+        loop {
+            let due = self.timers.next();
+            tokio::select! {
+                () = &mut stop => break,
+                Some(event) = events.recv() => match event {
+                    Event::Connected => self.look_at_everything(),
+                    Event::Container(container) => self.look(container),
+                },
+                Some(change) = interfaces.recv() => self.interface_changed(&change),
+                Ok(()) = state.changed() => {
+                    let state = state.borrow_and_update().clone();
+                    self.switch_changed(&state);
+                }
+                Some(done) = self.work.join_next() => match done {
+                    Ok(done) => self.finish(done),
+                    Err(error) => error!("work ended early: {error}"),
+                },
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.timer_rang();
+                }
+            }
+        }
+        info!("stopping; the ports of running containers stay");
+        let rest = async { while self.work.join_next().await.is_some() {} };
+        if timeout(FINISH, rest).await.is_err() {
+            warn!("left work unfinished; the next start will see to it");
+        }
+    }
+
+    /// Looks at one container, now or as soon as the look under way is over.
+    fn look(&mut self, container: ContainerId) {
+        let entry = self.entries.entry(container.clone()).or_default();
+        self.timers.cancel(&Timer::Look(container.clone()));
+        if entry.looking {
+            entry.again = true;
+            return;
+        }
+        entry.looking = true;
+        let observer = Arc::clone(&self.observer);
+        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+    }
+
+    /// Finds out which containers there are, here and there, to look at each.
+    fn look_at_everything(&mut self) {
+        self.timers.cancel(&Timer::Survey);
+        if self.survey.running {
+            self.survey.again = true;
+            return;
+        }
+        self.survey.running = true;
+        let observer = Arc::clone(&self.observer);
+        self.work.spawn(async move { Done::Survey(observer.survey().await) });
+    }
+
+    fn finish(&mut self, done: Done) {
+        match done {
+            Done::Look(look) => self.finish_look(*look),
+            Done::Survey(result) => self.finish_survey(result),
+            Done::Announced { container, result: Ok(()) } => {
+                debug!(container = container.short(), "announced the addresses");
+            }
+            Done::Announced { container, result: Err(reason) } => {
+                // Peers find the container all the same, only later.
+                debug!(container = container.short(), reason, "could not announce the addresses");
+            }
+        }
+    }
+
+    fn finish_survey(&mut self, result: Result<HashSet<ContainerId>, look::Error>) {
+        self.survey.running = false;
+        match result {
+            Ok(containers) => {
+                info!(containers = containers.len(), "looking at all labelled containers");
+                self.survey.backoff = Backoff::default();
+                let known: Vec<_> = self.entries.keys().cloned().collect();
+                for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
+                    self.look(container);
+                }
+            }
+            Err(error) => {
+                let pause = self.survey.backoff.fail(fastrand::f64());
+                warn!(retry_in = ?pause, "cannot look at everything: {}", chain(&error));
+                self.timers.set(Timer::Survey, pause);
+            }
+        }
+        if std::mem::take(&mut self.survey.again) {
+            self.look_at_everything();
+        }
+    }
+
+    fn finish_look(&mut self, look: Look) {
+        let Look { container, name, result } = look;
+        let Some(entry) = self.entries.get_mut(&container) else { return };
+        entry.looking = false;
+        let again = std::mem::take(&mut entry.again);
+        match result {
+            Ok(Standing::Nothing) => {
+                // Its end is the end of all that is remembered of it.
+                *entry = Entry::default();
+                self.timers.cancel(&Timer::Ready(container.clone()));
+                if !again {
+                    self.entries.remove(&container);
+                }
+            }
+            Ok(Standing::Denied { start, reasons }) => {
+                entry.attached = None;
+                let told = Some(Told::Denied(start));
+                if entry.told != told {
+                    let reasons = reasons.join("; ");
+                    warn!(container = container.short(), name, "not attached: {reasons}");
+                    entry.told = told;
+                }
+            }
+            Ok(Standing::Attached(attached)) => self.attached(&container, *attached),
+            Err(error) if error.is_gone() => self.retry_quietly(&container, &error),
+            Err(error) => self.failed(&container, &name, &chain(&error)),
+        }
+        if again {
+            self.look(container);
+        }
+    }
+
+    /// The port is in place; ready is what ovs-vswitchd says.
+    fn attached(&mut self, container: &ContainerId, attached: Attached) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        entry.backoff = Backoff::default();
+        entry.told = None;
+        let fresh = attached.fresh;
+        let same = entry.attached.as_ref().is_some_and(|before| before.port == attached.port);
+        entry.ready = entry.ready && same && !fresh;
+        let port = attached.port.clone();
+        entry.attached = Some(attached);
+        if let Some(readiness) = self.observer.world.switch.readiness(&port) {
+            self.readiness(container, readiness);
+        }
+    }
+
+    fn readiness(&mut self, container: &ContainerId, readiness: Readiness) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let Some(attached) = &entry.attached else { return };
+        let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
+        let timer = Timer::Ready(container.clone());
+        match readiness {
+            Readiness::Ready { ofport } if !entry.ready => {
+                entry.ready = true;
+                self.timers.cancel(&timer);
+                if attached.fresh {
+                    let after = attached.since.elapsed();
+                    info!(container = id, name, %port, ofport, ?after, "port is ready");
+                    self.announce(container);
+                } else {
+                    debug!(container = id, name, %port, ofport, "port is in place");
+                }
+            }
+            Readiness::Ready { .. } => {}
+            Readiness::Waiting => {
+                entry.ready = false;
+                self.timers.set(timer, READY);
+            }
+            Readiness::Failed { error } => {
+                entry.ready = false;
+                let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
+                let name = name.clone();
+                self.failed(container, &name, &reason);
+                // Its link may be gone, which a look at this container alone does not show.
+                self.look_at_everything_later();
+            }
+        }
+    }
+
+    /// Tells the container's neighbours where it is now.
+    fn announce(&mut self, container: &ContainerId) {
+        let Some(attached) = self.entries.get(container).and_then(|entry| entry.attached.as_ref())
+        else {
+            return;
+        };
+        let (container, pid, spec) = (container.clone(), attached.pid, attached.spec.clone());
+        self.work.spawn(async move {
+            let id = container.clone();
+            let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
+            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
+            Done::Announced { container, result }
+        });
+    }
+
+    fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let pause = entry.backoff.fail(fastrand::f64());
+        let told = Some(Told::Failed(reason.to_owned()));
+        let id = container.short();
+        if entry.told == told {
+            debug!(container = id, name, retry_in = ?pause, "failed again: {reason}");
+        } else {
+            warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
+            entry.told = told;
+        }
+        self.timers.set(Timer::Look(container.clone()), pause);
+    }
+
+    /// The container ended while it was looked at; Docker will say so.
+    fn retry_quietly(&mut self, container: &ContainerId, error: &look::Error) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let pause = entry.backoff.fail(fastrand::f64());
+        debug!(container = container.short(), retry_in = ?pause, "{}", chain(error));
+        self.timers.set(Timer::Look(container.clone()), pause);
+    }
+
+    fn look_at_everything_later(&mut self) {
+        if !self.survey.running && !self.timers.is_set(&Timer::Survey) {
+            let pause = self.survey.backoff.fail(fastrand::f64());
+            self.timers.set(Timer::Survey, pause);
+        }
+    }
+
+    fn timer_rang(&mut self) {
+        for timer in self.timers.take_due() {
+            match timer {
+                Timer::Look(container) => self.look(container),
+                Timer::Survey => self.look_at_everything(),
+                Timer::Ready(container) => {
+                    let attached = self.entries.get(&container).and_then(|entry| entry.attached.as_ref());
+                    if let Some(Attached { spec, port, .. }) = attached {
+                        let (id, name) = (container.short(), &spec.container_name);
+                        warn!(
+                            container = id, name, %port,
+                            "ovs-vswitchd has not taken the port for {} s; is it running?",
+                            READY.as_secs()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// An Interface row has come, changed or gone.
+    fn interface_changed(&mut self, change: &Change<Interface>) {
+        let Some(row) = change.new.as_deref().or(change.old.as_deref()) else { return };
+        let Some(container) = switch::container_of(row) else { return };
+        let Some(entry) = self.entries.get(&container) else { return };
+        let ours = entry.attached.as_ref().is_some_and(|port| port.port.as_str() == row.name);
+        match &change.new {
+            _ if !ours => {}
+            Some(row) => self.readiness(&container, switch::readiness(row)),
+            // While it is looked at, the row may well be gone by our own doing.
+            None if entry.looking => {}
+            None => self.look(container),
+        }
+    }
+
+    fn switch_changed(&mut self, state: &ovsdb::State) {
+        match state {
+            ovsdb::State::Connected { .. } => self.look_at_everything(),
+            ovsdb::State::Disconnected { reason } => {
+                warn!(reason = %reason, "lost OVSDB, connecting again; ports stay as they are");
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The switch: what its database says, and the transactions that change it.
+//!
+//! Rows become what the planner observes, steps become transactions. Nothing is decided here.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
+use ovsdb::{Change, Client, Insert, Monitor, Mutation, Replica, State, Transaction, Update};
+use port_plan::{
+    ContainerId, Datapath, LinkName, ObservedPort, Owner, PortKey, PortSpec, Readiness, Start, Vlan,
+};
+use tokio::sync::{Mutex, mpsc, watch};
+
+/// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
+mod key {
+    pub(super) const CONTAINER_ID: &str = "container_id";
+    pub(super) const CONTAINER_IFACE: &str = "container_iface";
+    pub(super) const CONTAINER_NAME: &str = "container_name";
+    pub(super) const CONTAINER_START: &str = "container_start";
+    pub(super) const OWNER: &str = "owner";
+}
+
+/// The value of `external_ids:owner` that makes a row ours.
+const OWNER: &str = "ovs-port-manager";
+
+/// Why the switch could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot {what} in OVSDB")]
+    Transact { what: String, source: ovsdb::TransactError },
+    #[error("bridge {0} has disappeared")]
+    NoBridge(LinkName),
+    #[error("port {0} has disappeared")]
+    NoPort(LinkName),
+    #[error("the database has no Open_vSwitch row; initialise it (ovs-vsctl init)")]
+    NotInitialised,
+}
+
+/// The marks of a port, for its Interface row.
+pub(crate) struct Ids<'a> {
+    pub(crate) key: &'a PortKey,
+    pub(crate) container_name: &'a str,
+    pub(crate) start: &'a Start,
+}
+
+/// A connection to the switch's database, with a live replica. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Switch {
+    client: Client,
+    /// Held while a bridge is created, so that many first ports create it once.
+    creating: Arc<Mutex<()>>,
+}
+
+impl Switch {
+    /// Connects and reads the database.
+    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ovsdb::ConnectError> {
+        let monitor = Monitor::new("Open_vSwitch")
+            .table::<OpenVSwitch>()
+            .table::<Bridge>()
+            .table::<Port>()
+            .table::<Interface>();
+        let client = Client::connect(endpoint.clone(), monitor).await?;
+        Ok(Self { client, creating: Arc::default() })
+    }
+
+    /// Whether the database is connected, and each change of that.
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.client.state()
+    }
+
+    /// All changes of Interface rows; first, those that are there.
+    pub(crate) fn interfaces(&self) -> mpsc::UnboundedReceiver<Change<Interface>> {
+        self.client.subscribe()
+    }
+
+    /// The datapath of a bridge, if the bridge exists.
+    pub(crate) fn bridge(&self, name: &LinkName) -> Option<Datapath> {
+        self.client.read(|replica| {
+            let bridge = replica.table::<Bridge>().by_name(name.as_str())?;
+            // A datapath type of a special build does its own forwarding, as netdev does.
+            Some(bridge.datapath_type.parse().unwrap_or(Datapath::Netdev))
+        })
+    }
+
+    /// The ports that bear a container's id, whoever made them.
+    pub(crate) fn ports_of(&self, container: &ContainerId) -> Vec<ObservedPort> {
+        self.client.read(|replica| {
+            interfaces_of(replica, container)
+                .filter_map(|interface| observed(replica, container, interface))
+                .collect()
+        })
+    }
+
+    /// The port of ours that serves this start of a container.
+    pub(crate) fn port_of(&self, spec: &PortSpec) -> Option<LinkName> {
+        let serves = |port: &ObservedPort| {
+            port.owner == Owner::Us && port.key == spec.key && port.start.as_ref() == Some(&spec.start)
+        };
+        self.ports_of(&spec.key.container).into_iter().find(serves).map(|port| port.name)
+    }
+
+    /// The name that a container's rows give it.
+    pub(crate) fn container_name(&self, container: &ContainerId) -> Option<String> {
+        self.client.read(|replica| {
+            interfaces_of(replica, container)
+                .find_map(|interface| interface.external_ids.get(key::CONTAINER_NAME).cloned())
+        })
+    }
+
+    /// The containers that ports of ours belong to.
+    pub(crate) fn containers(&self) -> HashSet<ContainerId> {
+        self.client.read(|replica| {
+            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
+            ours.filter_map(|interface| container_of(interface)).collect()
+        })
+    }
+
+    /// How ovs-vswitchd has taken a port, if its row exists.
+    pub(crate) fn readiness(&self, port: &LinkName) -> Option<Readiness> {
+        self.client.read(|replica| {
+            replica.table::<Interface>().by_name(port.as_str()).map(|interface| readiness(interface))
+        })
+    }
+
+    /// Creates a bridge with its internal port, as `ovs-vsctl add-br` does.
+    pub(crate) async fn add_bridge(&self, name: &LinkName, datapath: Datapath) -> Result<(), Error> {
+        let _creating = self.creating.lock().await;
+        if self.bridge(name).is_some() {
+            return Ok(());
+        }
+        let root = self
+            .client
+            .read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
+            .ok_or(Error::NotInitialised)?;
+        let mut tx = Transaction::new();
+        let interface = tx.insert(
+            Insert::<Interface>::new()
+                .set(Interface::NAME, name.as_str())
+                .set(Interface::TYPE, "internal"),
+        );
+        let port = tx.insert(
+            Insert::<Port>::new()
+                .set(Port::NAME, name.as_str())
+                .set(Port::INTERFACES, [interface]),
+        );
+        let bridge = tx.insert(
+            Insert::<Bridge>::new()
+                .set(Bridge::NAME, name.as_str())
+                .set(Bridge::DATAPATH_TYPE, datapath.as_str())
+                .set(Bridge::PORTS, [port]),
+        );
+        let roots = tx.mutate(OpenVSwitch::row(root), Mutation::insert(OpenVSwitch::BRIDGES, [bridge]));
+        let reply = self.transact(tx, || format!("add bridge {name}")).await?;
+        if reply.count(roots) == 0 { Err(Error::NotInitialised) } else { Ok(()) }
+    }
+
+    /// Puts a link on a bridge: all its rows, tag included, in one transaction.
+    pub(crate) async fn add_port(
+        &self,
+        bridge: &LinkName,
+        port: &LinkName,
+        vlan: Option<Vlan>,
+        ids: &Ids<'_>,
+    ) -> Result<(), Error> {
+        let mut tx = Transaction::new();
+        let interface = tx.insert(
+            Insert::<Interface>::new()
+                .set(Interface::NAME, port.as_str())
+                .set(Interface::EXTERNAL_IDS, ids.external_ids()),
+        );
+        let row = tx.insert(
+            Insert::<Port>::new()
+                .set(Port::NAME, port.as_str())
+                .set(Port::INTERFACES, [interface])
+                .set(Port::TAG, vlan.map(tag)),
+        );
+        let bridges =
+            tx.mutate(Bridge::NAME.eq(bridge.as_str()), Mutation::insert(Bridge::PORTS, [row]));
+        let reply = self.transact(tx, || format!("add port {port} to {bridge}")).await?;
+        // Without a bridge to refer to them, the server has dropped the rows again.
+        if reply.count(bridges) == 0 { Err(Error::NoBridge(bridge.clone())) } else { Ok(()) }
+    }
+
+    /// Sets a port's access VLAN.
+    pub(crate) async fn set_tag(&self, port: &LinkName, vlan: Option<Vlan>) -> Result<(), Error> {
+        let mut tx = Transaction::new();
+        let update = Update::<Port>::new().set(Port::TAG, vlan.map(tag));
+        let ports = tx.update(Port::NAME.eq(port.as_str()), update);
+        let reply = self.transact(tx, || format!("set the tag of port {port}")).await?;
+        if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
+    }
+
+    /// Takes a port off its bridge; the server then drops its rows. One that is gone is fine.
+    pub(crate) async fn del_port(&self, bridge: &LinkName, port: &LinkName) -> Result<(), Error> {
+        let uuid = self
+            .client
+            .read(|replica| replica.table::<Port>().by_name(port.as_str()).map(|row| row.uuid));
+        let Some(uuid) = uuid else { return Ok(()) };
+        let mut tx = Transaction::new();
+        // A bridge that is gone has taken its ports with it.
+        let _ = tx.mutate(
+            Bridge::NAME.eq(bridge.as_str()),
+            Mutation::delete(Bridge::PORTS, [uuid.into()]),
+        );
+        self.transact(tx, || format!("delete port {port} from {bridge}")).await.map(drop)
+    }
+
+    async fn transact(
+        &self,
+        tx: Transaction,
+        what: impl FnOnce() -> String,
+    ) -> Result<ovsdb::Reply, Error> {
+        self.client.transact(tx).await.map_err(|source| Error::Transact { what: what(), source })
+    }
+}
+
+impl Ids<'_> {
+    fn external_ids(&self) -> BTreeMap<String, String> {
+        let ids = [
+            (key::CONTAINER_ID, self.key.container.as_str()),
+            (key::CONTAINER_IFACE, self.key.interface.as_str()),
+            (key::CONTAINER_NAME, self.container_name),
+            (key::CONTAINER_START, &self.start.0),
+            (key::OWNER, OWNER),
+        ];
+        ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+}
+
+/// How ovs-vswitchd has taken an Interface.
+pub(crate) fn readiness(interface: &Interface) -> Readiness {
+    Readiness::of(interface.ofport, interface.error.as_deref())
+}
+
+/// The container that an Interface belongs to.
+pub(crate) fn container_of(interface: &Interface) -> Option<ContainerId> {
+    interface.external_ids.get(key::CONTAINER_ID)?.parse().ok()
+}
+
+fn interfaces_of<'a>(
+    replica: &'a Replica,
+    container: &'a ContainerId,
+) -> impl Iterator<Item = &'a Arc<Interface>> {
+    replica.table::<Interface>().by_external_id(key::CONTAINER_ID, container.as_str())
+}
+
+fn observed(
+    replica: &Replica,
+    container: &ContainerId,
+    interface: &Interface,
+) -> Option<ObservedPort> {
+    let ids = &interface.external_ids;
+    // ovs-docker and everybody else give a port the name of its one interface.
+    let port = replica.table::<Port>().by_name(&interface.name)?;
+    let bridge = replica.table::<Bridge>().iter().find(|row| row.ports.contains(&port.uuid))?;
+    let ours = ids.get(key::OWNER).is_some_and(|owner| owner == OWNER);
+    Some(ObservedPort {
+        name: interface.name.parse().ok()?,
+        bridge: bridge.name.parse().ok()?,
+        key: PortKey {
+            container: container.clone(),
+            interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
+        },
+        start: ids.get(key::CONTAINER_START).cloned().map(Start),
+        owner: if ours { Owner::Us } else { Owner::Other },
+        vlan: port.tag.and_then(|tag| tag.to_string().parse().ok()),
+    })
+}
+
+fn tag(vlan: Vlan) -> i64 {
+    vlan.get().into()
+}

@@ -1,0 +1,80 @@
+//! What is wrong with a label, told to a person.
+
+use std::fmt;
+
+use super::LABELS;
+
+/// One mistake in a container's labels.
+///
+/// Its text is one line, `ovs.mtu=abc: not a number between 68 and 65535`, whatever the label holds:
+/// control characters are escaped and long values cut, because logs are read on terminals.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The label's name, as given.
+    pub label: String,
+    /// Its value, as given; `None` when the label is missing.
+    pub value: Option<String>,
+    /// What would be right.
+    pub problem: String,
+}
+
+impl Mistake {
+    pub(super) fn new(label: &str, value: Option<&str>, problem: String) -> Self {
+        Self { label: label.to_owned(), value: value.map(str::to_owned), problem }
+    }
+
+    pub(super) fn unknown(label: &str, value: &str) -> Self {
+        let problem = match nearest(label) {
+            Some(name) => format!("no such label; did you mean {name}?"),
+            None => "no such label".to_owned(),
+        };
+        Self::new(label, Some(value), problem)
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Shown(&self.label))?;
+        if let Some(value) = &self.value {
+            write!(f, "={}", Shown(value))?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+/// The known label whose name is most like this one, if any is at all.
+fn nearest(label: &str) -> Option<&'static str> {
+    /// Jaro-Winkler likeness, 0 to 1, below which a suggestion would only mislead. All names share the
+    /// prefix, which alone gives some likeness.
+    const ALIKE: f64 = 0.8;
+    LABELS
+        .iter()
+        .map(|known| (strsim::jaro_winkler(known.name, label), known.name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+/// Untrusted text made fit to be shown: one line, bounded, no control characters.
+pub(super) struct Shown<'a>(pub(super) &'a str);
+
+impl Shown<'_> {
+    /// Characters shown of a text.
+    const MAX_CHARS: usize = 80;
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars().take(Self::MAX_CHARS) {
+            match character {
+                // Quotes are harmless, and escaping them would only make the text harder to read.
+                '\'' | '"' => write!(f, "{character}")?,
+                _ => write!(f, "{}", character.escape_debug())?,
+            }
+        }
+        if self.0.chars().nth(Self::MAX_CHARS).is_some() {
+            f.write_str("…")?;
+        }
+        Ok(())
+    }
+}

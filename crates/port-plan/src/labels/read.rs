@@ -1,0 +1,172 @@
+//! Each label's value, read and judged.
+//!
+//! A function here takes one value over into [`Wanted`] and returns its problems; none means that it is
+//! good. What can only be judged together is at the end.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Wanted;
+use super::mistake::Shown;
+use crate::link_name::LinkName;
+
+/// Addresses that one interface may have; more is a slip or an attack.
+const MAX_ADDRESSES: usize = 64;
+/// The smallest MTU (RFC 791: every link carries 68 bytes) and the largest that a veth takes.
+const MTU: std::ops::RangeInclusive<u16> = 68..=65535;
+/// The smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
+const MTU_IPV6: u16 = 1280;
+
+pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    each(value, MAX_ADDRESSES, |entry| {
+        let address = address(entry)?;
+        if wanted.addresses.iter().any(|other| other.addr() == address.addr()) {
+            return Err("given twice".to_owned());
+        }
+        wanted.addresses.push(address);
+        Ok(())
+    })
+}
+
+pub(super) fn bridge(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.bridge, value.parse().map_err(in_words))
+}
+
+pub(super) fn interface(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    let name = value.parse().map_err(in_words).and_then(|name: LinkName| match name.as_str() {
+        "lo" => Err("every container has a 'lo' already; choose another name".to_owned()),
+        _ => Ok(name),
+    });
+    set(&mut wanted.interface, name)
+}
+
+pub(super) fn gateways(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    each(value, MAX_ADDRESSES, |entry| {
+        let gateway: IpAddr = entry
+            .parse()
+            .map_err(|_| "not an address, such as 192.168.1.1; without prefix length".to_owned())?;
+        usable(gateway)?;
+        if wanted.gateways.iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
+            return Err("a second gateway of the same family; give one".to_owned());
+        }
+        wanted.gateways.push(gateway);
+        Ok(())
+    })
+}
+
+pub(super) fn mtu(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    let mtu = match value.parse() {
+        Ok(mtu) if MTU.contains(&mtu) => Ok(Some(mtu)),
+        _ => Err(format!("not a number between {} and {}", MTU.start(), MTU.end())),
+    };
+    set(&mut wanted.mtu, mtu)
+}
+
+pub(super) fn mac(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.mac, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn vlan(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.vlan, value.parse().map(Some).map_err(in_words))
+}
+
+/// Every gateway can be reached through the interface's own prefixes.
+pub(super) fn gateways_reachable(wanted: &Wanted) -> Result<(), String> {
+    for gateway in &wanted.gateways {
+        let holds = |net: &IpNet| net.contains(gateway);
+        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let family = wanted.addresses.iter().any(|net| net.addr().is_ipv4() == gateway.is_ipv4());
+        if link_local && family {
+            continue;
+        }
+        if let Some(own) = wanted.addresses.iter().find(|net| net.addr() == *gateway) {
+            return Err(format!("{own} is the container's own address"));
+        }
+        if !wanted.addresses.iter().any(holds) {
+            let prefixes: Vec<_> = wanted.addresses.iter().map(|net| net.trunc().to_string()).collect();
+            return Err(format!("{gateway} lies outside {}", prefixes.join(" and ")));
+        }
+    }
+    Ok(())
+}
+
+/// The MTU carries IPv6 if it has to.
+pub(super) fn mtu_suffices(wanted: &Wanted) -> Result<(), String> {
+    let ipv6 = wanted.addresses.iter().any(|net| net.addr().is_ipv6());
+    match wanted.mtu {
+        Some(mtu) if ipv6 && mtu < MTU_IPV6 => {
+            Err(format!("too small for IPv6, which needs at least {MTU_IPV6}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn address(entry: &str) -> Result<IpNet, String> {
+    let Ok(net) = entry.parse::<IpNet>() else {
+        return Err(match entry.parse::<IpAddr>() {
+            Ok(IpAddr::V4(v4)) => format!("no prefix length; write {v4}/24, say"),
+            Ok(IpAddr::V6(v6)) => format!("no prefix length; write {v6}/64, say"),
+            Err(_) => "not an address with prefix length, such as 192.168.1.100/24".to_owned(),
+        });
+    };
+    usable(net.addr())?;
+    if net.prefix_len() == 0 {
+        return Err("a prefix length of 0 would put the whole world on this link".to_owned());
+    }
+    // RFC 3021 and RFC 6164: prefixes of two addresses have neither a network nor a broadcast address.
+    let has_reserved = net.max_prefix_len() - net.prefix_len() > 1;
+    if has_reserved && net.addr() == net.network() {
+        return Err("the prefix's own (network) address; choose a host's".to_owned());
+    }
+    if has_reserved && net.addr().is_ipv4() && net.addr() == net.broadcast() {
+        return Err("the prefix's broadcast address; choose a host's".to_owned());
+    }
+    Ok(net)
+}
+
+/// An address that one host can have.
+fn usable(address: IpAddr) -> Result<(), String> {
+    let special = match address {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    if special || address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        return Err("not an address that one host can have".to_owned());
+    }
+    Ok(())
+}
+
+/// Reads a list separated by commas; a problem names its entry where there are several.
+fn each(
+    value: &str,
+    most: usize,
+    mut read: impl FnMut(&str) -> Result<(), String>,
+) -> Vec<String> {
+    let entries: Vec<&str> = value.split(',').map(str::trim).collect();
+    if entries.len() > most {
+        return vec![format!("{} entries; {most} is the most", entries.len())];
+    }
+    let name = |entry: &str, problem: String| match entries.len() {
+        1 => problem,
+        _ => format!("'{}': {problem}", Shown(entry)),
+    };
+    entries
+        .iter()
+        .filter_map(|entry| read(entry).err().map(|problem| name(entry, problem)))
+        .collect()
+}
+
+fn set<T>(field: &mut T, value: Result<T, String>) -> Vec<String> {
+    match value {
+        Ok(value) => {
+            *field = value;
+            Vec::new()
+        }
+        Err(problem) => vec![problem],
+    }
+}
+
+fn in_words(error: impl std::error::Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,73 @@
+//! Unicast MAC addresses, given by a label or derived so that they stay the same.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+
+use crate::link_name::LinkName;
+use crate::spec::Vlan;
+
+/// A unicast Ethernet address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MacAddress([u8; 6]);
+
+/// Why a text is not a [`MacAddress`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a unicast MAC address, such as 02:00:00:00:00:01")]
+pub struct InvalidMac;
+
+/// First byte, bit 0: the address is a group (IEEE 802, I/G bit).
+const GROUP: u8 = 0x01;
+/// First byte, bit 1: the address is locally administered (IEEE 802, U/L bit).
+const LOCAL: u8 = 0x02;
+
+impl MacAddress {
+    /// The address's six bytes in transmission order.
+    pub fn octets(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// The address that an interface gets when no label gives one.
+    ///
+    /// It depends on the bridge, the VLAN and the IP address alone, so it survives restarts and
+    /// re-creation of the container, and its peers' ARP entries stay true. It is the first six bytes of
+    /// SHA-256 over `BRIDGE VLAN ADDRESS` (VLAN `0` when untagged), marked as locally administered.
+    pub fn derive(bridge: &LinkName, vlan: Option<Vlan>, address: IpAddr) -> Self {
+        let tag = vlan.map_or(0, Vlan::get);
+        let digest = Sha256::digest(format!("{bridge} {tag} {address}"));
+        let mut octets = [0; 6];
+        for (octet, byte) in octets.iter_mut().zip(digest) {
+            *octet = byte;
+        }
+        octets[0] = (octets[0] & !GROUP) | LOCAL;
+        Self(octets)
+    }
+}
+
+impl FromStr for MacAddress {
+    type Err = InvalidMac;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut octets = [0; 6];
+        let mut parts = text.split([':', '-']);
+        for octet in &mut octets {
+            let part = parts.next().ok_or(InvalidMac)?;
+            // from_str_radix would take a sign, too.
+            if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(InvalidMac);
+            }
+            *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
+        }
+        let unicast = octets[0] & GROUP == 0 && octets != [0; 6];
+        if parts.next().is_none() && unicast { Ok(Self(octets)) } else { Err(InvalidMac) }
+    }
+}
+
+impl fmt::Display for MacAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}

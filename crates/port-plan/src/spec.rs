@@ -1,0 +1,136 @@
+//! What one container wants of the switch: the labels, understood.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::container::{ContainerId, Start};
+use crate::link_name::LinkName;
+use crate::mac::MacAddress;
+
+/// What makes a port the same port: one interface of one container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey {
+    /// The container's full id (`external_ids:container_id`).
+    pub container: ContainerId,
+    /// The interface's name inside the container (`external_ids:container_iface`).
+    pub interface: LinkName,
+}
+
+/// An IEEE 802.1Q VLAN: 1 to 4094 (0 and 4095 are reserved).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vlan(u16);
+
+/// Why a text is not a [`Vlan`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a number between {} and {}", Vlan::MIN, Vlan::MAX)]
+pub struct InvalidVlan;
+
+impl Vlan {
+    /// The lowest VLAN.
+    pub const MIN: u16 = 1;
+    /// The highest VLAN.
+    pub const MAX: u16 = 4094;
+
+    /// The VLAN's number.
+    pub fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl FromStr for Vlan {
+    type Err = InvalidVlan;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(number @ Self::MIN..=Self::MAX) => Ok(Self(number)),
+            _ => Err(InvalidVlan),
+        }
+    }
+}
+
+impl fmt::Display for Vlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who forwards a bridge's packets (Bridge column `datapath_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Datapath {
+    /// The kernel's openvswitch module (`system`, also written as the empty string).
+    System,
+    /// ovs-vswitchd itself, in user space (`netdev`).
+    Netdev,
+}
+
+/// Why a text is not a [`Datapath`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("neither 'system' nor 'netdev'")]
+pub struct InvalidDatapath;
+
+impl Datapath {
+    /// The value of the column `datapath_type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Netdev => "netdev",
+        }
+    }
+}
+
+impl FromStr for Datapath {
+    type Err = InvalidDatapath;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "system" | "" => Ok(Self::System),
+            "netdev" => Ok(Self::Netdev),
+            _ => Err(InvalidDatapath),
+        }
+    }
+}
+
+impl fmt::Display for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What labels leave unsaid, from the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// The bridge when `ovs.bridge` is not given.
+    pub bridge: LinkName,
+    /// The container's interface when `ovs.interface` is not given.
+    pub interface: LinkName,
+    /// What a bridge that does not exist yet is created with.
+    pub datapath: Datapath,
+}
+
+/// A port that a container wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSpec {
+    /// Whose port it is.
+    pub key: PortKey,
+    /// The container's name, for people (`external_ids:container_name`).
+    pub container_name: String,
+    /// The start of the container that it belongs to.
+    pub start: Start,
+    /// The bridge to be on.
+    pub bridge: LinkName,
+    /// What that bridge is created with if it is missing.
+    pub bridge_datapath: Datapath,
+    /// The access VLAN; untagged and in no VLAN if `None`.
+    pub vlan: Option<Vlan>,
+    /// The interface's MAC address.
+    pub mac: MacAddress,
+    /// The interface's MTU in bytes; the kernel's default if `None`.
+    pub mtu: Option<u16>,
+    /// The interface's addresses; at least one.
+    pub addresses: Vec<IpNet>,
+    /// Default routes: at most one gateway of each family.
+    pub gateways: Vec<IpAddr>,
+}
