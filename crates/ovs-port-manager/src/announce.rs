@@ -16,9 +16,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// IPv6 next header: ICMPv6 (RFC 4443).
+/// IPv6 next header: `ICMPv6` (RFC 4443).
 const ICMPV6: u8 = 58;
-/// All nodes of the link, ff02::1 (RFC 4291, section 2.7.1), and its MAC address (RFC 2464, section 7).
+/// All nodes of the link, `ff02::1` (RFC 4291, section 2.7.1), and its MAC address (RFC 2464, section 7).
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const BROADCAST_MAC: [u8; 6] = [0xff; 6];
@@ -26,7 +26,12 @@ const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 /// Announces the addresses from an interface of the calling thread's namespace.
 pub(crate) fn announce(name: &LinkName, mac: MacAddress, addresses: &[IpNet]) -> io::Result<()> {
     // Protocol 0: the socket sends and never receives.
-    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let socket = socket_with(
+        AddressFamily::PACKET,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     let index = name_to_index(&socket, name.as_str())?;
     for address in addresses {
         let frame = match address.addr() {
@@ -100,7 +105,8 @@ fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
         bytes.chunks(2).map(word).sum()
     };
     let length = message.len() as u32;
-    let sum = words(&from.octets()) + words(&to.octets()) + length + u32::from(ICMPV6) + words(message);
+    let sum =
+        words(&from.octets()) + words(&to.octets()) + length + u32::from(ICMPV6) + words(message);
     let folded = (sum & 0xffff) + (sum >> 16);
     let folded = (folded & 0xffff) + (folded >> 16);
     !(folded as u16)
@@ -121,10 +127,14 @@ fn send(socket: &OwnedFd, index: u32, frame: &[u8]) -> io::Result<()> {
             frame.len(),
             0,
             ptr::from_ref(&to).cast(),
-            mem::size_of_val(&to) as libc::socklen_t,
+            size_of_val(&to) as libc::socklen_t,
         )
     };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +152,10 @@ mod tests {
 
     #[test]
     fn an_arp_announcement_asks_for_its_own_address() {
-        let frame = gratuitous_arp("02:00:00:00:00:05".parse().unwrap(), Ipv4Addr::new(10, 0, 0, 5));
+        let frame = gratuitous_arp(
+            "02:00:00:00:00:05".parse().unwrap(),
+            Ipv4Addr::new(10, 0, 0, 5),
+        );
         assert_eq!(frame.len(), 42);
         assert_eq!(frame[28..32], frame[38..42]);
         assert_eq!(frame[..6], BROADCAST_MAC);

@@ -93,7 +93,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
         %datapath,
         "started"
     );
-    let world = World { switch, links: Links::new().into() };
+    let world = World {
+        switch,
+        links: Links::new().into(),
+    };
     let defaults = Defaults {
         bridge: config.default_bridge,
         interface: config.default_interface,

@@ -11,8 +11,10 @@ use serde::{Deserialize, Deserializer, de};
 use crate::docker;
 
 /// Where a configuration file is looked for, in this order, when `--config` is not given.
-const PLACES: [&str; 2] =
-    ["/etc/ovs-port-manager/ovs-port-manager.yaml", "configs/ovs-port-manager.yaml"];
+const PLACES: [&str; 2] = [
+    "/etc/ovs-port-manager/ovs-port-manager.yaml",
+    "configs/ovs-port-manager.yaml",
+];
 /// What the names of environment variables begin with: `OVS_PORT_MANAGER_DEFAULT_BRIDGE` and so on.
 const ENVIRONMENT: &str = "OVS_PORT_MANAGER";
 
@@ -20,12 +22,12 @@ const ENVIRONMENT: &str = "OVS_PORT_MANAGER";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
-    /// Docker's socket [default: unix:///var/run/docker.sock]
+    /// Docker's socket [default: <unix:///var/run/docker.sock>]
     #[arg(long, value_name = "unix:///PATH")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) docker: Option<docker::Endpoint>,
 
-    /// The OVSDB server [default: unix:/var/run/openvswitch/db.sock]
+    /// The OVSDB server [default: <unix:/var/run/openvswitch/db.sock>]
     #[arg(long, value_name = "unix:/PATH|tcp:HOST:PORT")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) ovsdb: Option<ovsdb::Endpoint>,
@@ -152,14 +154,20 @@ fn or_default<T: FromStr>(
 }
 
 fn read_file(path: &Path) -> Result<Options, Error> {
-    read(File::from(path).format(FileFormat::Yaml), &path.display().to_string())
+    read(
+        File::from(path).format(FileFormat::Yaml),
+        &path.display().to_string(),
+    )
 }
 
 fn read_environment(variables: Environment) -> Result<Options, Error> {
     read(variables, &format!("environment variables {ENVIRONMENT}_…"))
 }
 
-fn read(source: impl ::config::Source + Send + Sync + 'static, layer: &str) -> Result<Options, Error> {
+fn read(
+    source: impl ::config::Source + Send + Sync + 'static,
+    layer: &str,
+) -> Result<Options, Error> {
     ::config::Config::builder()
         .add_source(source)
         .build()
@@ -178,7 +186,9 @@ where
     T: FromStr<Err: fmt::Display>,
 {
     let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(|error| de::Error::custom(format!("'{text}': {error}")))
+    text.parse()
+        .map(Some)
+        .map_err(|error| de::Error::custom(format!("'{text}': {error}")))
 }
 
 /// Why a text is not one of a few words.

@@ -39,14 +39,19 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new() -> Self {
-        Self { known: Mutex::default(), permits: Semaphore::new(IN_FLIGHT as usize) }
+        Self {
+            known: Mutex::default(),
+            permits: Semaphore::new(IN_FLIGHT as usize),
+        }
     }
 
     /// Lists the kernel's links anew; returns whose they are.
     pub(crate) async fn refresh(&self) -> Result<Vec<ContainerId>, Error> {
         // With nothing else under way, the listing cannot miss what has just been made.
         let _all = self.permits.acquire_many(IN_FLIGHT).await?;
-        let links = spawn_blocking(netlink::list).await.map_err(io::Error::other)??;
+        let links = spawn_blocking(netlink::list)
+            .await
+            .map_err(io::Error::other)??;
         let mut known = self.known();
         known.clear();
         for (key, link) in links {
@@ -63,7 +68,10 @@ impl Links {
     /// Makes a veth pair into a namespace; nothing of it is left on failure.
     pub(crate) async fn add(&self, spec: LinkSpec, netns: OwnedFd) -> Result<Created, Error> {
         let _permit = self.permits.acquire().await?;
-        let link = ObservedLink { name: spec.name.clone(), start: spec.start.clone() };
+        let link = ObservedLink {
+            name: spec.name.clone(),
+            start: spec.start.clone(),
+        };
         let container = spec.key.container.clone();
         let created = netns::on_own_thread(move || netlink::create(&spec, &netns)).await??;
         self.known().entry(container).or_default().push(link);
@@ -71,10 +79,16 @@ impl Links {
     }
 
     /// Deletes a container's link.
-    pub(crate) async fn delete(&self, container: &ContainerId, name: &LinkName) -> Result<(), Error> {
+    pub(crate) async fn delete(
+        &self,
+        container: &ContainerId,
+        name: &LinkName,
+    ) -> Result<(), Error> {
         let _permit = self.permits.acquire().await?;
         let link = name.clone();
-        spawn_blocking(move || netlink::delete(&link)).await.map_err(io::Error::other)??;
+        spawn_blocking(move || netlink::delete(&link))
+            .await
+            .map_err(io::Error::other)??;
         let mut known = self.known();
         if let Some(links) = known.get_mut(container) {
             links.retain(|link| link.name != *name);

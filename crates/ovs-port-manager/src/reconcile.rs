@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ovsdb::Change;
-use ovsdb::tables::open_vswitch::Interface;
+use ovsdb::tables::Interface;
 use port_plan::{Backoff, ContainerId, Defaults, Readiness, Start};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -74,14 +74,22 @@ struct Survey {
 enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
-    Announced { container: ContainerId, result: Result<(), String> },
+    Announced {
+        container: ContainerId,
+        result: Result<(), String>,
+    },
 }
 
 impl Reconciler {
     pub(crate) fn new(docker: Docker, world: World, defaults: Defaults) -> Self {
         let inspections = Semaphore::new(INSPECTIONS);
         Self {
-            observer: Arc::new(Observer { docker, world, defaults, inspections }),
+            observer: Arc::new(Observer {
+                docker,
+                world,
+                defaults,
+                inspections,
+            }),
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
@@ -135,7 +143,8 @@ impl Reconciler {
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+        self.work
+            .spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
     }
 
     /// Finds out which containers there are, here and there, to look at each.
@@ -147,19 +156,29 @@ impl Reconciler {
         }
         self.survey.running = true;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Survey(observer.survey().await) });
+        self.work
+            .spawn(async move { Done::Survey(observer.survey().await) });
     }
 
     fn finish(&mut self, done: Done) {
         match done {
             Done::Look(look) => self.finish_look(*look),
             Done::Survey(result) => self.finish_survey(result),
-            Done::Announced { container, result: Ok(()) } => {
+            Done::Announced {
+                container,
+                result: Ok(()),
+            } => {
                 debug!(container = container.short(), "announced the addresses");
             }
-            Done::Announced { container, result: Err(reason) } => {
+            Done::Announced {
+                container,
+                result: Err(reason),
+            } => {
                 // Peers find the container all the same, only later.
-                debug!(container = container.short(), reason, "could not announce the addresses");
+                debug!(
+                    container = container.short(),
+                    reason, "could not announce the addresses"
+                );
             }
         }
     }
@@ -168,7 +187,10 @@ impl Reconciler {
         self.survey.running = false;
         match result {
             Ok(containers) => {
-                info!(containers = containers.len(), "looking at all labelled containers");
+                info!(
+                    containers = containers.len(),
+                    "looking at all labelled containers"
+                );
                 self.survey.backoff = Backoff::default();
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
@@ -187,8 +209,14 @@ impl Reconciler {
     }
 
     fn finish_look(&mut self, look: Look) {
-        let Look { container, name, result } = look;
-        let Some(entry) = self.entries.get_mut(&container) else { return };
+        let Look {
+            container,
+            name,
+            result,
+        } = look;
+        let Some(entry) = self.entries.get_mut(&container) else {
+            return;
+        };
         entry.looking = false;
         let again = std::mem::take(&mut entry.again);
         match result {
@@ -205,7 +233,10 @@ impl Reconciler {
                 let told = Some(Told::Denied(start));
                 if entry.told != told {
                     let reasons = reasons.join("; ");
-                    warn!(container = container.short(), name, "not attached: {reasons}");
+                    warn!(
+                        container = container.short(),
+                        name, "not attached: {reasons}"
+                    );
                     entry.told = told;
                 }
             }
@@ -220,11 +251,16 @@ impl Reconciler {
 
     /// The port is in place; ready is what ovs-vswitchd says.
     fn attached(&mut self, container: &ContainerId, attached: Attached) {
-        let Some(entry) = self.entries.get_mut(container) else { return };
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
         entry.backoff = Backoff::default();
         entry.told = None;
         let fresh = attached.fresh;
-        let same = entry.attached.as_ref().is_some_and(|before| before.port == attached.port);
+        let same = entry
+            .attached
+            .as_ref()
+            .is_some_and(|before| before.port == attached.port);
         entry.ready = entry.ready && same && !fresh;
         let port = attached.port.clone();
         entry.attached = Some(attached);
@@ -234,9 +270,17 @@ impl Reconciler {
     }
 
     fn readiness(&mut self, container: &ContainerId, readiness: Readiness) {
-        let Some(entry) = self.entries.get_mut(container) else { return };
-        let Some(attached) = &entry.attached else { return };
-        let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
+        let Some(attached) = &entry.attached else {
+            return;
+        };
+        let (id, name, port) = (
+            container.short(),
+            &attached.spec.container_name,
+            &attached.port,
+        );
         let timer = Timer::Ready(container.clone());
         match readiness {
             Readiness::Ready { ofport } if !entry.ready => {
@@ -268,7 +312,10 @@ impl Reconciler {
 
     /// Tells the container's neighbours where it is now.
     fn announce(&mut self, container: &ContainerId) {
-        let Some(attached) = self.entries.get(container).and_then(|entry| entry.attached.as_ref())
+        let Some(attached) = self
+            .entries
+            .get(container)
+            .and_then(|entry| entry.attached.as_ref())
         else {
             return;
         };
@@ -276,13 +323,18 @@ impl Reconciler {
         self.work.spawn(async move {
             let id = container.clone();
             let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
-            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
+            let result = work
+                .await
+                .map_err(|error| error.to_string())
+                .and_then(|done| done);
             Done::Announced { container, result }
         });
     }
 
     fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
-        let Some(entry) = self.entries.get_mut(container) else { return };
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
         let pause = entry.backoff.fail(fastrand::f64());
         let told = Some(Told::Failed(reason.to_owned()));
         let id = container.short();
@@ -297,7 +349,9 @@ impl Reconciler {
 
     /// The container ended while it was looked at; Docker will say so.
     fn retry_quietly(&mut self, container: &ContainerId, error: &look::Error) {
-        let Some(entry) = self.entries.get_mut(container) else { return };
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
         let pause = entry.backoff.fail(fastrand::f64());
         debug!(container = container.short(), retry_in = ?pause, "{}", chain(error));
         self.timers.set(Timer::Look(container.clone()), pause);
@@ -316,7 +370,10 @@ impl Reconciler {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Ready(container) => {
-                    let attached = self.entries.get(&container).and_then(|entry| entry.attached.as_ref());
+                    let attached = self
+                        .entries
+                        .get(&container)
+                        .and_then(|entry| entry.attached.as_ref());
                     if let Some(Attached { spec, port, .. }) = attached {
                         let (id, name) = (container.short(), &spec.container_name);
                         warn!(
@@ -332,10 +389,19 @@ impl Reconciler {
 
     /// An Interface row has come, changed or gone.
     fn interface_changed(&mut self, change: &Change<Interface>) {
-        let Some(row) = change.new.as_deref().or(change.old.as_deref()) else { return };
-        let Some(container) = switch::container_of(row) else { return };
-        let Some(entry) = self.entries.get(&container) else { return };
-        let ours = entry.attached.as_ref().is_some_and(|port| port.port.as_str() == row.name);
+        let Some(row) = change.new.as_deref().or(change.old.as_deref()) else {
+            return;
+        };
+        let Some(container) = switch::container_of(row) else {
+            return;
+        };
+        let Some(entry) = self.entries.get(&container) else {
+            return;
+        };
+        let ours = entry
+            .attached
+            .as_ref()
+            .is_some_and(|port| port.port.as_str() == row.name);
         match &change.new {
             _ if !ours => {}
             Some(row) => self.readiness(&container, switch::readiness(row)),

@@ -11,7 +11,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::Error;
 
-/// Room for one datagram of the kernel's; dumps come in pieces of at most 32 KiB (net/netlink/af_netlink.c).
+/// Room for one datagram of the kernel's; dumps come in pieces of at most 32 KiB (`net/netlink/af_netlink.c`).
 const DATAGRAM: usize = 64 * 1024;
 /// `struct nlmsghdr`, which precedes the attributes of a capped acknowledgement (linux/netlink.h).
 const HEADER: usize = 16;
@@ -46,7 +46,11 @@ impl Connection {
             Ok(socket)
         };
         let socket = opened().map_err(Error::system("open a netlink socket"))?;
-        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
+        Ok(Self {
+            socket,
+            sequence: 0,
+            buffer: Vec::with_capacity(DATAGRAM),
+        })
     }
 
     /// Sends all requests at once and waits for every acknowledgement.
@@ -58,7 +62,12 @@ impl Connection {
         let mut bytes = Vec::new();
         let first = self.sequence.wrapping_add(1);
         let mut words = Vec::with_capacity(requests.len());
-        for Request { message, flags, what } in requests {
+        for Request {
+            message,
+            flags,
+            what,
+        } in requests
+        {
             self.append(&mut bytes, message, flags | NLM_F_ACK);
             words.push(what);
         }
@@ -67,9 +76,13 @@ impl Connection {
         let mut outstanding = words.len();
         while outstanding > 0 {
             self.receive(|sequence, flags, payload| {
-                let NetlinkPayload::Error(ack) = payload else { return };
+                let NetlinkPayload::Error(ack) = payload else {
+                    return;
+                };
                 let position = sequence.wrapping_sub(first) as usize;
-                let Some(what) = words.get_mut(position) else { return };
+                let Some(what) = words.get_mut(position) else {
+                    return;
+                };
                 outstanding -= 1;
                 if ack.code.is_some() && refused.is_none() {
                     refused = Some(refusal(std::mem::take(what), &ack, flags));
@@ -140,8 +153,15 @@ impl Connection {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), Error> {
-        let sent = self.socket.send(bytes, 0).map_err(Error::system("send to the kernel"))?;
-        if sent == bytes.len() { Ok(()) } else { Err(Error::Malformed("a cut request".to_owned())) }
+        let sent = self
+            .socket
+            .send(bytes, 0)
+            .map_err(Error::system("send to the kernel"))?;
+        if sent == bytes.len() {
+            Ok(())
+        } else {
+            Err(Error::Malformed("a cut request".to_owned()))
+        }
     }
 
     /// Reads one datagram, which may hold several messages.
@@ -159,11 +179,18 @@ impl Connection {
         }
         let mut rest = self.buffer.as_slice();
         while !rest.is_empty() {
-            let malformed = |error: netlink_packet_core::DecodeError| Error::Malformed(error.to_string());
-            let length = NetlinkBuffer::new_checked(rest).map_err(malformed)?.length() as usize;
+            let malformed =
+                |error: netlink_packet_core::DecodeError| Error::Malformed(error.to_string());
+            let length = NetlinkBuffer::new_checked(rest)
+                .map_err(malformed)?
+                .length() as usize;
             let message =
                 NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(malformed)?;
-            each(message.header.sequence_number, message.header.flags, message.payload);
+            each(
+                message.header.sequence_number,
+                message.header.flags,
+                message.payload,
+            );
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Ok(())
@@ -173,7 +200,11 @@ impl Connection {
 /// An acknowledgement with an error in it, in words.
 fn refusal(what: String, ack: &ErrorMessage, flags: u16) -> Error {
     let explained = flags & netlink_packet_core::NLM_F_ACK_TLVS != 0;
-    let attributes = ack.header.get(HEADER..).filter(|_| explained).unwrap_or_default();
+    let attributes = ack
+        .header
+        .get(HEADER..)
+        .filter(|_| explained)
+        .unwrap_or_default();
     let kernel = NlasIterator::new(attributes)
         .filter_map(Result::ok)
         .find(|attribute| attribute.kind() == ATTR_MSG)
@@ -181,5 +212,9 @@ fn refusal(what: String, ack: &ErrorMessage, flags: u16) -> Error {
             let text = String::from_utf8_lossy(attribute.value());
             text.trim_end_matches('\0').to_owned()
         });
-    Error::Refused { what, errno: ack.to_io(), kernel }
+    Error::Refused {
+        what,
+        errno: ack.to_io(),
+        kernel,
+    }
 }

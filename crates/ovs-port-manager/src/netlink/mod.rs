@@ -10,7 +10,6 @@ mod veth;
 
 use std::io;
 
-
 pub(crate) use veth::{Created, create, delete, list};
 
 /// Why the kernel did not do what was asked.

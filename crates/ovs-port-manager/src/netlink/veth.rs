@@ -28,11 +28,12 @@ pub(crate) struct Created {
 /// What the kernel refused; nothing of the pair is left then.
 pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error> {
     let mut host = Connection::open()?;
-    host.batch(vec![add(spec, netns.as_raw_fd())]).map_err(|error| match error.errno() {
-        // The host end's name is new to the kernel: what exists is the interface in the container.
-        Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
-        _ => error,
-    })?;
+    host.batch(vec![add(spec, netns.as_raw_fd())])
+        .map_err(|error| match error.errno() {
+            // The host end's name is new to the kernel: what exists is the interface in the container.
+            Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
+            _ => error,
+        })?;
     let configured = inside(netns, || interface::configure(spec));
     if configured.is_err() {
         // The first error is the one to tell; the mark lets a later pass find what this leaves.
@@ -53,8 +54,14 @@ pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
 pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
     let mut request = LinkMessage::default();
     // The kernel then lists veths only, without their statistics.
-    request.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
-    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request
+        .attributes
+        .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(
+            InfoKind::Veth,
+        )]));
+    request
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let mut links = Vec::new();
     let message = RouteNetlinkMessage::GetLink(request);
     Connection::open()?.dump(message, "list the links", |answer| {
@@ -66,29 +73,39 @@ pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
 }
 
 fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => name.parse().ok(),
-        _ => None,
-    })?;
-    let (key, start) = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfAlias(alias) => mark::read(alias),
-        _ => None,
-    })?;
+    let name = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => name.parse().ok(),
+            _ => None,
+        })?;
+    let (key, start) = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfAlias(alias) => mark::read(alias),
+            _ => None,
+        })?;
     Some((key, ObservedLink { name, start }))
 }
 
 /// The request for the pair. The host end comes up at once; its peer has no carrier until it is up, too.
 fn add(spec: &LinkSpec, netns: i32) -> Request {
     let mut peer = LinkMessage::default();
-    peer.attributes.push(LinkAttribute::IfName(spec.key.interface.to_string()));
-    peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
+    peer.attributes
+        .push(LinkAttribute::IfName(spec.key.interface.to_string()));
+    peer.attributes
+        .push(LinkAttribute::Address(spec.mac.octets().to_vec()));
     peer.attributes.push(LinkAttribute::NetNsFd(netns));
 
     let mut host = LinkMessage::default();
     host.header.flags = LinkFlags::Up;
     host.header.change_mask = LinkFlags::Up;
-    host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
-    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
+    host.attributes
+        .push(LinkAttribute::IfName(spec.name.to_string()));
+    host.attributes
+        .push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
     if let Some(mtu) = spec.mtu {
         peer.attributes.push(LinkAttribute::Mtu(mtu.into()));
         host.attributes.push(LinkAttribute::Mtu(mtu.into()));
@@ -100,13 +117,17 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
     Request {
         message: RouteNetlinkMessage::NewLink(host),
         flags: NLM_F_CREATE | NLM_F_EXCL,
-        what: format!("make the veth pair {} with {}", spec.name, spec.key.interface),
+        what: format!(
+            "make the veth pair {} with {}",
+            spec.name, spec.key.interface
+        ),
     }
 }
 
 fn remove(name: &LinkName) -> Request {
     let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.to_string()));
+    link.attributes
+        .push(LinkAttribute::IfName(name.to_string()));
     Request {
         message: RouteNetlinkMessage::DelLink(link),
         flags: 0,
@@ -115,10 +136,7 @@ fn remove(name: &LinkName) -> Request {
 }
 
 /// Runs what follows inside the namespace, for good: the thread ends there.
-fn inside<T>(
-    netns: &OwnedFd,
-    work: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
+fn inside<T>(netns: &OwnedFd, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     crate::netns::enter(netns.as_fd())
         .map_err(Error::system("enter the container's network namespace"))?;
     work()

@@ -71,16 +71,27 @@ pub(super) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Step(apply::Error::Netns(netns::Error::Gone { .. })))
+        matches!(
+            self,
+            Self::Step(apply::Error::Netns(netns::Error::Gone { .. }))
+        )
     }
 }
 
 impl Observer {
     /// Looks at one container and brings it to where it should be.
     pub(super) async fn look(&self, container: ContainerId) -> Look {
-        let mut name = self.world.switch.container_name(&container).unwrap_or_default();
+        let mut name = self
+            .world
+            .switch
+            .container_name(&container)
+            .unwrap_or_default();
         let result = self.converge(&container, &mut name).await;
-        Look { container, name, result }
+        Look {
+            container,
+            name,
+            result,
+        }
     }
 
     async fn converge(&self, id: &ContainerId, name: &mut String) -> Result<Standing, Error> {
@@ -102,9 +113,18 @@ impl Observer {
         };
         let observed = self.observe(id, &desired);
         let plan = plan(id, &desired, &observed);
-        debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
+        debug!(
+            container = id.short(),
+            name,
+            steps = plan.steps.len(),
+            "planned\n{plan}"
+        );
 
-        let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
+        let subject = Subject {
+            id,
+            name,
+            pid: running.as_ref().map(|(pid, _)| *pid),
+        };
         for step in &plan.steps {
             self.world.apply(&subject, step).await?;
         }
@@ -125,8 +145,16 @@ impl Observer {
                     _ => None,
                 });
                 let fresh = added.is_some();
-                let port = added.or_else(|| self.world.switch.port_of(&spec)).ok_or(Error::Vanished)?;
-                Some(Standing::Attached(Box::new(Attached { spec, port, pid, fresh, since })))
+                let port = added
+                    .or_else(|| self.world.switch.port_of(&spec))
+                    .ok_or(Error::Vanished)?;
+                Some(Standing::Attached(Box::new(Attached {
+                    spec,
+                    port,
+                    pid,
+                    fresh,
+                    since,
+                })))
             }
         };
         Ok(standing.unwrap_or(Standing::Nothing))

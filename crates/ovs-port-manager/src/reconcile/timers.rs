@@ -53,7 +53,9 @@ impl Timers {
         let now = Instant::now();
         let mut due = Vec::new();
         while self.order.first().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, timer)) = self.order.pop_first() else { break };
+            let Some((_, timer)) = self.order.pop_first() else {
+                break;
+            };
             self.at.remove(&timer);
             due.push(timer);
         }
