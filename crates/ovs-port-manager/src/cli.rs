@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::apply::World;
-use crate::config::{Config, DatapathType, Options};
+use crate::config::{Config, DatapathType, FILE_VARIABLE, Options};
 use crate::docker::Docker;
 use crate::links::Links;
 use crate::reconcile::Reconciler;
@@ -36,7 +36,7 @@ enum Command {
     Run {
         /// Configuration file [default: /etc/ovs-port-manager/ovs-port-manager.yaml, else
         /// configs/ovs-port-manager.yaml]
-        #[arg(long, value_name = "FILE", env = "OVS_PORT_MANAGER_CONFIG")]
+        #[arg(long, value_name = "FILE", env = FILE_VARIABLE)]
         config: Option<PathBuf>,
 
         #[command(flatten)]

@@ -1,6 +1,9 @@
 //! The configuration: defaults, under a file, under the environment, under flags.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -16,19 +19,29 @@ const PLACES: [&str; 2] = [
     "configs/ovs-port-manager.yaml",
 ];
 /// What the names of environment variables begin with: `OVS_PORT_MANAGER_DEFAULT_BRIDGE` and so on.
-const ENVIRONMENT: &str = "OVS_PORT_MANAGER";
+const PREFIX: &str = "OVS_PORT_MANAGER";
+/// The variable that names the file; it is no option of the file's.
+pub(crate) const FILE_VARIABLE: &str = "OVS_PORT_MANAGER_CONFIG";
 
 /// Every option, each given or not: one layer of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
-    /// Docker's socket [default: <unix:///var/run/docker.sock>]
-    #[arg(long, value_name = "unix:///PATH")]
+    /// Docker's socket
+    #[arg(
+        long,
+        value_name = "unix:///PATH",
+        help = "Docker's socket [default: unix:///var/run/docker.sock]"
+    )]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) docker: Option<docker::Endpoint>,
 
-    /// The OVSDB server [default: <unix:/var/run/openvswitch/db.sock>]
-    #[arg(long, value_name = "unix:/PATH|tcp:HOST:PORT")]
+    /// The OVSDB server
+    #[arg(
+        long,
+        value_name = "unix:/PATH|tcp:HOST:PORT",
+        help = "The OVSDB server [default: unix:/var/run/openvswitch/db.sock]"
+    )]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) ovsdb: Option<ovsdb::Endpoint>,
 
@@ -94,8 +107,8 @@ pub(crate) enum LogFormat {
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("{0}: no such configuration file")]
-    Missing(PathBuf),
+    #[error("cannot read the configuration file {path}", path = path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("{layer}: {reason}")]
     Invalid { layer: String, reason: String },
     #[error("the default {0} is invalid")]
@@ -105,16 +118,18 @@ pub(crate) enum Error {
 impl Config {
     /// Layers flags over the environment over the file over the defaults.
     pub(crate) fn load(flags: Options, file: Option<&Path>) -> Result<Self, Error> {
-        let environment = Environment::with_prefix(ENVIRONMENT).prefix_separator("_");
-        Self::layered(flags, environment, file)
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self::layered(flags, std::env::vars_os().filter_map(text), file)
     }
 
-    fn layered(flags: Options, variables: Environment, file: Option<&Path>) -> Result<Self, Error> {
-        let file = match file {
-            Some(path) if !path.is_file() => return Err(Error::Missing(path.to_owned())),
-            Some(path) => Some(path),
-            None => PLACES.iter().map(Path::new).find(|path| path.is_file()),
-        };
+    fn layered(
+        flags: Options,
+        variables: impl Iterator<Item = (String, String)>,
+        file: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let file = file.or_else(|| PLACES.iter().map(Path::new).find(|path| path.exists()));
         let file = file.map_or_else(|| Ok(Options::default()), read_file)?;
         let variables = read_environment(variables)?;
         let given = flags.over(variables).over(file);
@@ -154,14 +169,24 @@ fn or_default<T: FromStr>(
 }
 
 fn read_file(path: &Path) -> Result<Options, Error> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
+        path: path.to_owned(),
+        source,
+    })?;
     read(
-        File::from(path).format(FileFormat::Yaml),
+        File::from_str(&text, FileFormat::Yaml),
         &path.display().to_string(),
     )
 }
 
-fn read_environment(variables: Environment) -> Result<Options, Error> {
-    read(variables, &format!("environment variables {ENVIRONMENT}_…"))
+fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Options, Error> {
+    let variables = variables
+        .filter(|(name, _)| name != FILE_VARIABLE)
+        .collect();
+    let source = Environment::with_prefix(PREFIX)
+        .prefix_separator("_")
+        .source(Some(variables));
+    read(source, &format!("environment variables {PREFIX}_…"))
 }
 
 fn read(
@@ -174,8 +199,7 @@ fn read(
         .and_then(::config::Config::try_deserialize)
         .map_err(|error| Error::Invalid {
             layer: layer.to_owned(),
-            // The file's name stands in front already.
-            reason: error.to_string().replace(&format!(" in {layer}"), ""),
+            reason: error.to_string(),
         })
 }
 

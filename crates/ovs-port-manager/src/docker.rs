@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 /// How long Docker may take to answer before it counts as not answering.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
 /// Events that change whether a container has a network namespace.
 const EVENTS: [&str; 3] = ["start", "die", "destroy"];
 
@@ -101,7 +101,8 @@ impl Docker {
         };
         let client = bollard::Docker::connect_with_unix(
             &endpoint.0.to_string_lossy(),
-            ANSWER.as_secs(),
+            // Ours comes first, and says what it is.
+            2 * ANSWER.as_secs(),
             bollard::API_DEFAULT_VERSION,
         )
         .map_err(engine)?;

@@ -61,7 +61,11 @@ impl FromStr for MacAddress {
             *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
         }
         let unicast = octets[0] & GROUP == 0 && octets != [0; 6];
-        if parts.next().is_none() && unicast { Ok(Self(octets)) } else { Err(InvalidMac) }
+        if parts.next().is_none() && unicast {
+            Ok(Self(octets))
+        } else {
+            Err(InvalidMac)
+        }
     }
 }
 

@@ -1,24 +1,21 @@
-use std::collections::HashMap;
 use std::io::Write;
 
 use expect_test::{Expect, expect};
 
 use super::*;
 
-fn environment(variables: &[(&str, &str)]) -> Environment {
-    let variables: HashMap<_, _> = variables
+fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+    let pairs: Vec<_> = pairs
         .iter()
         .map(|(name, value)| ((*name).into(), (*value).into()))
         .collect();
-    Environment::with_prefix(ENVIRONMENT)
-        .prefix_separator("_")
-        .source(Some(variables))
+    pairs.into_iter()
 }
 
-fn load(flags: Options, variables: &[(&str, &str)], yaml: &str) -> Result<Config, String> {
+fn load(flags: Options, pairs: &[(&str, &str)], yaml: &str) -> Result<Config, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(yaml.as_bytes()).unwrap();
-    Config::layered(flags, environment(variables), Some(file.path())).map_err(|error| {
+    Config::layered(flags, variables(pairs), Some(file.path())).map_err(|error| {
         error
             .to_string()
             .replace(&file.path().display().to_string(), "FILE")
@@ -85,34 +82,67 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
-    check_error(&[], "default_brigde: br0\n", expect![[r#""#]]);
-    check_error(&[], "datapath_type: kernel\n", expect![[r#""#]]);
-    check_error(&[], "default_interface: [a, b]\n", expect![[r#""#]]);
-    check_error(&[], "docker: tcp://localhost:2375\n", expect![[r#""#]]);
+    check_error(
+        &[],
+        "default_brigde: br0\n",
+        expect![
+            "FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `log_level`, `log_format`"
+        ],
+    );
+    check_error(
+        &[],
+        "datapath_type: kernel\n",
+        expect!["FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`"],
+    );
+    check_error(
+        &[],
+        "default_interface: [a, b]\n",
+        expect!["FILE: invalid type: sequence, expected a string for key `default_interface`"],
+    );
+    check_error(
+        &[],
+        "docker: tcp://localhost:2375\n",
+        expect!["FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`"],
+    );
     check_error(
         &[],
         "ovsdb: /var/run/openvswitch/db.sock\n",
-        expect![[r#""#]],
+        expect![[
+            r#"FILE: '/var/run/openvswitch/db.sock': "/var/run/openvswitch/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT for key `ovsdb`"#
+        ]],
     );
-    check_error(&[], "docker: [\n", expect![[r#""#]]);
+    check_error(
+        &[],
+        "docker: [\n",
+        expect![
+            "FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1"
+        ],
+    );
     check_error(
         &[("OVS_PORT_MANAGER_LOG_LEVEL", "loud")],
         "",
-        expect![[r#""#]],
+        expect![
+            "environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`"
+        ],
     );
     check_error(
         &[("OVS_PORT_MANAGER_LOGLEVEL", "info")],
         "",
-        expect![[r#""#]],
+        expect![
+            "environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `log_level`, `log_format`"
+        ],
     );
 }
 
 #[test]
 fn a_file_that_is_named_must_exist() {
-    let error = Config::layered(
-        Options::default(),
-        environment(&[]),
-        Some(Path::new("/no/such")),
-    );
-    expect!["/no/such: no such configuration file"].assert_eq(&error.unwrap_err().to_string());
+    let flags = Options::default();
+    let error = Config::layered(flags, variables(&[]), Some(Path::new("/no/such"))).unwrap_err();
+    expect!["cannot read the configuration file /no/such: No such file or directory (os error 2)"]
+        .assert_eq(&crate::error_chain::chain(&error));
+}
+
+#[test]
+fn the_variable_that_names_the_file_is_no_option() {
+    assert!(load(Options::default(), &[(FILE_VARIABLE, "/somewhere")], "").is_ok());
 }

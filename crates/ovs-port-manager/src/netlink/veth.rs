@@ -28,7 +28,7 @@ pub(crate) struct Created {
 /// What the kernel refused; nothing of the pair is left then.
 pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error> {
     let mut host = Connection::open()?;
-    host.batch(vec![add(spec, netns.as_raw_fd())])
+    host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)])
         .map_err(|error| match error.errno() {
             // The host end's name is new to the kernel: what exists is the interface in the container.
             Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
@@ -104,8 +104,6 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
     host.header.change_mask = LinkFlags::Up;
     host.attributes
         .push(LinkAttribute::IfName(spec.name.to_string()));
-    host.attributes
-        .push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
     if let Some(mtu) = spec.mtu {
         peer.attributes.push(LinkAttribute::Mtu(mtu.into()));
         host.attributes.push(LinkAttribute::Mtu(mtu.into()));
@@ -121,6 +119,23 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
             "make the veth pair {} with {}",
             spec.name, spec.key.interface
         ),
+    }
+}
+
+/// The request for the mark, which the kernel does not take with the pair.
+///
+/// Both go out in one piece, which the kernel carries out within the one system call: however the program
+/// dies, there is no link of ours without its mark.
+fn set_mark(spec: &LinkSpec) -> Request {
+    let mut host = LinkMessage::default();
+    host.attributes
+        .push(LinkAttribute::IfName(spec.name.to_string()));
+    host.attributes
+        .push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
+    Request {
+        message: RouteNetlinkMessage::SetLink(host),
+        flags: 0,
+        what: format!("mark the link {}", spec.name),
     }
 }
 

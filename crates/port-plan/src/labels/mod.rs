@@ -155,16 +155,23 @@ pub fn parse(
         mistakes.push(Mistake::new(IP_ADDRESS, None, problem.to_owned()));
     }
     // Labels are judged together only where each is good by itself: no mistake is told twice.
-    let problems = [(GATEWAY, read::gateways_reachable(&wanted)), (MTU, read::mtu_suffices(&wanted))];
+    let problems = [
+        (GATEWAY, read::gateways_reachable(&wanted)),
+        (MTU, read::mtu_suffices(&wanted)),
+    ];
     if mistakes.is_empty() {
         for (label, problem) in problems {
-            let mistake = problem.err().map(|text| {
-                Mistake::new(label, labels.get(label).map(String::as_str), text)
-            });
+            let mistake = problem
+                .err()
+                .map(|text| Mistake::new(label, labels.get(label).map(String::as_str), text));
             mistakes.extend(mistake);
         }
     }
-    if mistakes.is_empty() { Ok(Some(wanted)) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(Some(wanted))
+    } else {
+        Err(mistakes)
+    }
 }
 
 /// The label table as a Markdown page.
@@ -173,7 +180,14 @@ pub fn markdown() -> String {
         "# Labels\n\nGenerated from the label table by `cargo xtask codegen`.\n\n\
          | label | value | default | meaning |\n| --- | --- | --- | --- |\n",
     );
-    for Label { name, value, default, meaning, read: _ } in LABELS {
+    for Label {
+        name,
+        value,
+        default,
+        meaning,
+        read: _,
+    } in LABELS
+    {
         page.push_str(&format!("| `{name}` | {value} | {default} | {meaning} |\n"));
     }
     page.push_str(

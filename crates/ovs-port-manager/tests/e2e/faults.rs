@@ -1,0 +1,169 @@
+//! Restarts, kills and losses of everything around a port.
+
+use anyhow::{Result, ensure};
+use lab::{Signal, wait_for};
+
+use crate::stage::{
+    self, PATIENCE, interface, our_links, our_ports, ping, ports_of, start_daemon, wait_gone,
+    wait_ready,
+};
+
+#[test]
+fn a_restarted_container_keeps_its_mac_and_is_reached_at_once() -> Result<()> {
+    let (lab, _daemon) = stage::start()?;
+    let web = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let client = lab.run_container("client", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let before = wait_ready(&lab, &web)?;
+    wait_ready(&lab, &client)?;
+    ping(&lab, "client", "10.0.0.1")?;
+    let mac = interface(&lab, "web", "eth1")?["address"].clone();
+
+    lab.docker(&["restart", "web"])?;
+    let after = wait_for("the port of the new start", PATIENCE, || {
+        let port = wait_ready(&lab, &web)?;
+        Ok((port != before).then_some(port))
+    })?;
+    ping(&lab, "client", "10.0.0.1")?;
+    ensure!(interface(&lab, "web", "eth1")?["address"] == mac);
+    ensure!(ports_of(&lab, &web)? == [after], "the old port is gone");
+    wait_for("the old link to go", PATIENCE, || {
+        Ok((our_links(&lab)?.len() == 2).then_some(()))
+    })
+}
+
+#[test]
+fn ports_of_containers_that_went_while_the_daemon_was_dead_are_removed() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let gone = lab.run_container("gone", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let stays = lab.run_container("stays", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    wait_ready(&lab, &gone)?;
+    let kept = wait_ready(&lab, &stays)?;
+
+    daemon.kill9()?;
+    lab.docker(&["rm", "-f", "gone"])?;
+    ensure!(ports_of(&lab, &gone)?.len() == 1, "the row is stale now");
+
+    let _daemon = start_daemon(&lab)?;
+    wait_gone(&lab, &gone)?;
+    ensure!(ports_of(&lab, &stays)? == [kept], "what runs is untouched");
+    ensure!(our_links(&lab)?.len() == 1);
+    Ok(())
+}
+
+#[test]
+fn restarting_the_daemon_writes_nothing_and_loses_no_packet() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    wait_ready(&lab, &one)?;
+    wait_ready(&lab, &two)?;
+    ping(&lab, "one", "10.0.0.2")?;
+    let dump = || lab.run("ovsdb-client", &["dump", &lab.ovsdb_endpoint(), "Port"]);
+    let before = dump()?;
+    // One ping every 10 ms, and a summary at the end; with -q nothing is printed meanwhile.
+    let pings = lab.spawn(
+        "docker".as_ref(),
+        &[
+            "exec", "one", "ping", "-q", "-i", "0.01", "-c", "200", "-W", "1", "10.0.0.2",
+        ],
+        &[("DOCKER_HOST", &lab.docker_endpoint())],
+    )?;
+    daemon.signal(Signal::TERM)?;
+    ensure!(
+        daemon.wait_exit(PATIENCE)?.success(),
+        "SIGTERM is an orderly end"
+    );
+    let daemon = start_daemon(&lab)?;
+    daemon.wait_log("looking at all labelled containers containers=2", PATIENCE)?;
+    pings.wait_exit(PATIENCE)?;
+    ensure!(pings.log().contains(" 0% packet loss"), "{}", pings.log());
+    ensure!(dump()? == before);
+    for step in ["add-", "del-", "set-"] {
+        ensure!(
+            !daemon.log().contains(&format!(" INFO {step}")),
+            "{}",
+            daemon.log()
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_restart_of_ovsdb_is_survived() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let kept = wait_ready(&lab, &one)?;
+    lab.ovsdb_server().kill9()?;
+    daemon.wait_log("lost OVSDB", PATIENCE)?;
+    // Comes while the database is away.
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    lab.ovsdb_server().start()?;
+    wait_ready(&lab, &two)?;
+    ensure!(ports_of(&lab, &one)? == [kept]);
+    ping(&lab, "one", "10.0.0.2")
+}
+
+#[test]
+fn a_restart_of_docker_is_survived() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &one)?;
+    // Its containers die with it, and it tells nobody.
+    lab.dockerd().restart()?;
+    daemon.wait_log("lost Docker's events", PATIENCE)?;
+    wait_gone(&lab, &one)?;
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    wait_ready(&lab, &two).map(drop)
+}
+
+#[test]
+fn a_port_that_somebody_deletes_comes_back() -> Result<()> {
+    let (lab, _daemon) = stage::start()?;
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let port = wait_ready(&lab, &one)?;
+    wait_ready(&lab, &two)?;
+    lab.vsctl(&["del-port", &port])?;
+    wait_ready(&lab, &one)?;
+    ping(&lab, "one", "10.0.0.2")
+}
+
+#[test]
+fn ports_of_others_are_never_touched() -> Result<()> {
+    let lab = lab::Lab::start()?;
+    let netdev = ["--", "set", "bridge", "ovsbr0", "datapath_type=netdev"];
+    lab.vsctl(&[&["add-br", "ovsbr0"], netdev.as_slice()].concat())?;
+    lab.run(
+        "ip",
+        &[
+            "link", "add", "theirs", "type", "veth", "peer", "name", "theirs2",
+        ],
+    )?;
+    // A row as ovs-docker writes it, for a container that does not exist.
+    let id = "external_ids:container_id=".to_owned() + &"ab".repeat(32);
+    lab.vsctl(&[
+        "add-port",
+        "ovsbr0",
+        "theirs",
+        "--",
+        "set",
+        "interface",
+        "theirs",
+        &id,
+    ])?;
+    let row = || {
+        let columns = "--columns=_uuid,name,external_ids";
+        lab.vsctl(&[columns, "list", "interface", "theirs"])
+    };
+    let before = row()?;
+    let daemon = start_daemon(&lab)?;
+    let web = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &web)?;
+    lab.docker(&["rm", "-f", "web"])?;
+    wait_gone(&lab, &web)?;
+    ensure!(row()? == before);
+    ensure!(lab.ip_json(&["link", "show", "dev", "theirs"]).is_ok());
+    ensure!(our_ports(&lab)?.is_empty());
+    ensure!(!daemon.log().contains("theirs"));
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! End to end: the real daemon between a real Docker and a real Open vSwitch, each test in a lab of its
+//! own, judged by `ovs-vsctl`, `ip -j` and what containers can reach.
+
+mod attach;
+mod faults;
+mod labels;
+mod stage;
+mod startup;

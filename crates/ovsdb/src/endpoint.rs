@@ -1,0 +1,128 @@
+//! Where a server listens: `unix:PATH` or `tcp:HOST:PORT`, in the notation of ovsdb(7).
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+/// The address of an OVSDB server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A Unix domain socket.
+    Unix(PathBuf),
+    /// A TCP port.
+    Tcp {
+        /// A name or an address; an IPv6 address is without its brackets here.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Text that is no address of an OVSDB server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It has no scheme, or one that is not known.
+    #[error("{0:?} is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT")]
+    UnknownScheme(String),
+    /// It asks for TLS.
+    #[error("{0:?}: ssl is not supported yet, only unix:PATH and tcp:HOST:PORT")]
+    SslUnsupported(String),
+    /// It has no path.
+    #[error("{0:?} lacks the path of the socket: expected unix:PATH")]
+    MissingPath(String),
+    /// It has no host.
+    #[error("{0:?} lacks a host: expected tcp:HOST:PORT")]
+    MissingHost(String),
+    /// Its port is missing or no number from 1 to 65535.
+    #[error("{0:?} lacks a port from 1 to 65535: expected tcp:HOST:PORT")]
+    InvalidPort(String),
+    /// An IPv6 address without brackets, or with only one of them.
+    #[error("{0:?}: an IPv6 address needs brackets, as in tcp:[::1]:6640")]
+    InvalidBrackets(String),
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        match text.split_once(':') {
+            Some(("unix", "")) => Err(EndpointError::MissingPath(text.to_owned())),
+            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            Some(("tcp", address)) => parse_tcp(text, address),
+            Some(("ssl", _)) => Err(EndpointError::SslUnsupported(text.to_owned())),
+            _ => Err(EndpointError::UnknownScheme(text.to_owned())),
+        }
+    }
+}
+
+fn parse_tcp(text: &str, address: &str) -> Result<Endpoint, EndpointError> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => return Err(EndpointError::InvalidBrackets(text.to_owned())),
+        },
+        None => match address.rsplit_once(':') {
+            Some((host, _)) if host.contains([':', ']']) => {
+                return Err(EndpointError::InvalidBrackets(text.to_owned()));
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    if host.is_empty() {
+        return Err(EndpointError::MissingHost(text.to_owned()));
+    }
+    // `u16` would accept a leading plus.
+    let digits = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    match digits
+        .and_then(|port| port.parse().ok())
+        .filter(|port| *port != 0)
+    {
+        Some(port) => Ok(Endpoint::Tcp {
+            host: host.to_owned(),
+            port,
+        }),
+        None => Err(EndpointError::InvalidPort(text.to_owned())),
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+        }
+    }
+}
+
+/// The reading half of a connection.
+pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// The writing half of a connection.
+pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+impl Endpoint {
+    /// Connects.
+    pub(crate) async fn open(&self) -> io::Result<(Reader, Writer)> {
+        match self {
+            Self::Unix(path) => {
+                let (reader, writer) = UnixStream::connect(path).await?.into_split();
+                Ok((Box::new(reader), Box::new(writer)))
+            }
+            Self::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                let (reader, writer) = stream.into_split();
+                Ok((Box::new(reader), Box::new(writer)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! One table of the replica: its rows, the indexes into them and who wants to hear of changes.
+//!
+//! Pure but for the channels of its subscribers. Knows nothing of connections.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::row::Row;
+use crate::update::{FoldError, RawColumns, RowUpdate, RowUpdates, fold_columns, fold_diffs};
+
+/// What happened to one row: an insert has no `old`, a delete no `new`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<R> {
+    /// The row's UUID.
+    pub uuid: Uuid,
+    /// The row before.
+    pub old: Option<Arc<R>>,
+    /// The row now.
+    pub new: Option<Arc<R>>,
+}
+
+/// The rows of one table, as the server last told.
+#[derive(Debug)]
+pub struct Table<R> {
+    rows: HashMap<Uuid, Arc<R>>,
+    names: HashMap<String, Uuid>,
+    external_ids: ExternalIds,
+    subscribers: Vec<mpsc::UnboundedSender<Change<R>>>,
+    /// Rows that will be put, or deleted, once all of a message has proved sound.
+    staged: Vec<(Uuid, Option<R>)>,
+}
+
+/// Which rows have a pair of key and value among their `external_ids`.
+type ExternalIds = HashMap<String, HashMap<String, BTreeSet<Uuid>>>;
+
+impl<R: Row> Table<R> {
+    pub(crate) fn new() -> Self {
+        Self {
+            rows: HashMap::new(),
+            names: HashMap::new(),
+            external_ids: HashMap::new(),
+            subscribers: Vec::new(),
+            staged: Vec::new(),
+        }
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// All rows, in no order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<R>> {
+        self.rows.values()
+    }
+
+    /// The row with this UUID.
+    pub fn get(&self, uuid: Uuid) -> Option<&Arc<R>> {
+        self.rows.get(&uuid)
+    }
+
+    /// The row with this name, in tables that the schema indexes by `name`.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<R>> {
+        self.get(*self.names.get(name)?)
+    }
+
+    /// The rows that have this pair among their `external_ids`, in the order of their UUIDs.
+    pub fn by_external_id(&self, key: &str, value: &str) -> impl Iterator<Item = &Arc<R>> {
+        let uuids = self
+            .external_ids
+            .get(key)
+            .and_then(|values| values.get(value));
+        uuids
+            .into_iter()
+            .flatten()
+            .filter_map(|uuid| self.rows.get(uuid))
+    }
+
+    /// All changes from now on, after the rows already there as inserts.
+    pub(crate) fn subscribe(&mut self) -> mpsc::UnboundedReceiver<Change<R>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for (uuid, row) in &self.rows {
+            let change = Change {
+                uuid: *uuid,
+                old: None,
+                new: Some(Arc::clone(row)),
+            };
+            // Can't fail: the receiver is still here.
+            let _ = sender.send(change);
+        }
+        self.subscribers.push(sender);
+        receiver
+    }
+
+    /// Puts or removes one row. Every change of the table passes here.
+    fn set(&mut self, uuid: Uuid, new: Option<R>) {
+        let old = self.rows.get(&uuid);
+        if old.map(Arc::as_ref) == new.as_ref() {
+            return;
+        }
+        let old = old.cloned();
+        let new = new.map(Arc::new);
+        self.index(uuid, old.as_deref(), new.as_deref());
+        match &new {
+            Some(row) => self.rows.insert(uuid, Arc::clone(row)),
+            None => self.rows.remove(&uuid),
+        };
+        self.subscribers.retain(|subscriber| {
+            subscriber
+                .send(Change {
+                    uuid,
+                    old: old.clone(),
+                    new: new.clone(),
+                })
+                .is_ok()
+        });
+    }
+
+    fn index(&mut self, uuid: Uuid, old: Option<&R>, new: Option<&R>) {
+        let (old_name, new_name) = (old.and_then(R::name), new.and_then(R::name));
+        if old_name != new_name {
+            // Within one transaction a name can go from one row to another, in any order.
+            if let Some(name) = old_name
+                && self.names.get(name) == Some(&uuid)
+            {
+                self.names.remove(name);
+            }
+            if let Some(name) = new_name {
+                self.names.insert(name.to_owned(), uuid);
+            }
+        }
+        let old_ids = old.and_then(R::external_ids);
+        let new_ids = new.and_then(R::external_ids);
+        if old_ids != new_ids {
+            for (key, value) in missing(old_ids, new_ids) {
+                remove(&mut self.external_ids, key, value, uuid);
+            }
+            for (key, value) in missing(new_ids, old_ids) {
+                let values = self.external_ids.entry(key.clone()).or_default();
+                values.entry(value.clone()).or_default().insert(uuid);
+            }
+        }
+    }
+}
+
+/// The pairs of `from` that `other` lacks.
+fn missing<'a>(
+    from: Option<&'a BTreeMap<String, String>>,
+    other: Option<&'a BTreeMap<String, String>>,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    from.into_iter()
+        .flatten()
+        .filter(move |(key, value)| other.and_then(|other| other.get(*key)) != Some(*value))
+}
+
+/// Forgets that a row has a pair, and forgets keys and values that no row has any more.
+fn remove(index: &mut ExternalIds, key: &str, value: &str, uuid: Uuid) {
+    let Some(values) = index.get_mut(key) else {
+        return;
+    };
+    let Some(uuids) = values.get_mut(value) else {
+        return;
+    };
+    uuids.remove(&uuid);
+    if uuids.is_empty() {
+        values.remove(value);
+    }
+    if values.is_empty() {
+        index.remove(key);
+    }
+}
+
+/// A [`Table`] whose row type is forgotten, so that a replica can hold many.
+///
+/// Changes are staged first, and committed only when all tables could take theirs.
+pub(crate) trait AnyTable: Any + Send + Sync {
+    /// Stages the changes of one message.
+    fn stage(&mut self, updates: RowUpdates<'_>) -> Result<(), FoldError>;
+
+    /// Stages what differs between the rows and a snapshot.
+    fn stage_snapshot(&mut self, snapshot: RowUpdates<'_>) -> Result<(), FoldError>;
+
+    /// Makes the changes staged.
+    fn commit(&mut self);
+
+    /// Forgets the changes staged.
+    fn discard(&mut self);
+}
+
+impl<R: Row> AnyTable for Table<R> {
+    fn stage(&mut self, updates: RowUpdates<'_>) -> Result<(), FoldError> {
+        for (uuid, update) in updates {
+            let old = self.rows.get(&uuid).ok_or(FoldError::UnknownRow {
+                table: R::TABLE,
+                uuid,
+            });
+            let new = match update {
+                RowUpdate::Whole(columns) => Some(whole(uuid, columns)?),
+                RowUpdate::Modify(diffs) => {
+                    let mut row = R::clone(old?);
+                    fold_diffs(&mut row, diffs)?;
+                    Some(row)
+                }
+                RowUpdate::Delete => old.map(|_| None)?,
+            };
+            self.staged.push((uuid, new));
+        }
+        Ok(())
+    }
+
+    fn stage_snapshot(&mut self, snapshot: RowUpdates<'_>) -> Result<(), FoldError> {
+        let mut gone: HashSet<Uuid> = self.rows.keys().copied().collect();
+        for (uuid, update) in snapshot {
+            let RowUpdate::Whole(columns) = update else {
+                return Err(FoldError::UnknownRow {
+                    table: R::TABLE,
+                    uuid,
+                });
+            };
+            gone.remove(&uuid);
+            self.staged.push((uuid, Some(whole(uuid, columns)?)));
+        }
+        self.staged
+            .extend(gone.into_iter().map(|uuid| (uuid, None)));
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        // Deletions first, so that a subscriber sees a name given up before it sees it taken.
+        for (uuid, _) in staged.iter().filter(|(_, new)| new.is_none()) {
+            self.set(*uuid, None);
+        }
+        for (uuid, new) in staged.into_iter().filter(|(_, new)| new.is_some()) {
+            self.set(uuid, new);
+        }
+    }
+
+    fn discard(&mut self) {
+        self.staged.clear();
+    }
+}
+
+fn whole<R: Row>(uuid: Uuid, columns: RawColumns<'_>) -> Result<R, FoldError> {
+    let mut row = R::new(uuid);
+    fold_columns(&mut row, columns)?;
+    Ok(row)
+}

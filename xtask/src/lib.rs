@@ -1,0 +1,3 @@
+//! What the repository generates for itself, as functions that `cargo xtask` and tests call.
+
+pub mod codegen;
