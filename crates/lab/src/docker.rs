@@ -13,6 +13,10 @@ use crate::image;
 use crate::namespaces::Namespaces;
 use crate::service::Service;
 
+/// Tells the engine that it lives in a container itself, so that it loads no `AppArmor` profile into
+/// the machine's kernel (containerd's `apparmor.HostSupports`).
+const ENV: &[(&str, &str)] = &[("container", "lab")];
+
 /// How long one ping may wait for its answer. The engine accepts connections before it answers.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -54,7 +58,7 @@ pub(crate) fn dockerd(namespaces: &Arc<Namespaces>, more: &[String]) -> Result<S
         "--userland-proxy=false".to_owned(),
     ];
     args.extend_from_slice(more);
-    Ok(Service::new("dockerd", args, is_ready, namespaces))
+    Ok(Service::new("dockerd", args, is_ready, namespaces).with_env(ENV))
 }
 
 fn is_ready(namespaces: &Namespaces) -> Result<()> {

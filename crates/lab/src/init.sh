@@ -9,6 +9,14 @@ read -r pid _ </proc/self/stat
 mount -t proc proc /proc
 # Hides the sockets of the machine's own daemons, containerd's and Docker's above all.
 mount -t tmpfs -o mode=755 tmpfs /run
+# The engine writes a key here, and containerd would make a folder in /opt. Both do without.
+if [ -d /etc/docker ]; then
+    mount -t tmpfs -o mode=755 tmpfs /etc/docker
+fi
+if [ -d /opt ]; then
+    mount --rbind /opt /opt
+    mount -o remount,bind,ro /opt
+fi
 ip link set lo up
 
 exec 3<&0 </dev/null

@@ -27,6 +27,7 @@ pub(crate) type Probe = fn(&Namespaces) -> Result<()>;
 pub struct Service {
     name: &'static str,
     args: Vec<String>,
+    env: &'static [(&'static str, &'static str)],
     ready: Probe,
     namespaces: Arc<Namespaces>,
     daemon: Mutex<Option<Daemon>>,
@@ -43,10 +44,16 @@ impl Service {
         Service {
             name,
             args,
+            env: &[],
             ready,
             namespaces,
             daemon: Mutex::default(),
         }
+    }
+
+    /// Adds variables to its environment.
+    pub(crate) fn with_env(self, env: &'static [(&'static str, &'static str)]) -> Service {
+        Service { env, ..self }
     }
 
     /// Starts it and waits until it answers.
@@ -63,7 +70,9 @@ impl Service {
         }
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
         let program = PathBuf::from(self.name);
-        let daemon = self.namespaces.spawn(self.name, &program, &args, &[])?;
+        let daemon = self
+            .namespaces
+            .spawn(self.name, &program, &args, self.env)?;
         let what = format!("{} to be ready", self.name);
         wait_for(&what, START_DEADLINE, || {
             if let Err(error) = daemon.check_running() {

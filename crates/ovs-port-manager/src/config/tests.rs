@@ -22,7 +22,7 @@ fn load(flags: Options, pairs: &[(&str, &str)], yaml: &str) -> Result<Config, St
     })
 }
 
-fn check_error(variables: &[(&str, &str)], yaml: &str, expected: Expect) {
+fn check_error(variables: &[(&str, &str)], yaml: &str, expected: &Expect) {
     expected.assert_eq(&load(Options::default(), variables, yaml).unwrap_err());
 }
 
@@ -92,17 +92,17 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
     check_error(
         &[],
         "datapath_type: kernel\n",
-        expect!["FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`"],
+        &expect!["FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`"],
     );
     check_error(
         &[],
         "default_interface: [a, b]\n",
-        expect!["FILE: invalid type: sequence, expected a string for key `default_interface`"],
+        &expect!["FILE: invalid type: sequence, expected a string for key `default_interface`"],
     );
     check_error(
         &[],
         "docker: tcp://localhost:2375\n",
-        expect!["FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`"],
+        &expect!["FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`"],
     );
     check_error(
         &[],

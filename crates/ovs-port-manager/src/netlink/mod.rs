@@ -52,3 +52,6 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::Lab;
 
 use crate::stage::PROGRAM;
@@ -23,8 +23,10 @@ fn complaint(command: &mut Command) -> Result<String> {
         .lines()
         .filter(|line| line.starts_with("ovs-port-manager: "))
         .collect();
-    ensure!(complaints.len() == 1, "{told}");
-    Ok(complaints[0].to_owned())
+    let [complaint] = complaints.as_slice() else {
+        bail!("not one complaint: {told}")
+    };
+    Ok((*complaint).to_owned())
 }
 
 fn run(args: &[&str]) -> Command {

@@ -6,6 +6,10 @@ use super::*;
 
 const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can be called with json!"
+)]
 fn row(update: Json) -> Result<RowUpdate<'static>, serde_json::Error> {
     // Tests may leak: the update borrows from its text.
     serde_json::from_str(Box::leak(update.to_string().into_boxed_str()))

@@ -120,6 +120,10 @@ const ONE: &str = "00000000-0000-0000-0000-000000000001";
 const TWO: &str = "00000000-0000-0000-0000-000000000002";
 
 /// A full row, as plain `monitor` has them.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can be called with json!"
+)]
 fn row(name: &str, tag: Value) -> Value {
     json!({
         "name": name,

@@ -50,7 +50,7 @@ async fn after_a_restart_subscribers_see_only_what_differs() {
     assert_eq!(port_names(&client), ["br0", "p0", "p1", "p2"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_replica_is_never_empty_in_between() {
     let mut server = Server::start();
     let client = server.client().await;

@@ -145,7 +145,7 @@ async fn changes_by_others_arrive() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_replica_has_a_transactions_effects_when_it_returns() {
     let server = Server::start();
     let client = server.client().await;

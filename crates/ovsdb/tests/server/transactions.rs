@@ -98,7 +98,14 @@ async fn errors_have_their_kind_their_operation_and_the_servers_words() {
         (error.index, &error.kind),
         (None, &ErrorKind::ReferentialIntegrityViolation)
     );
-    assert!(error.details.as_ref().unwrap().contains("br0") || error.details.is_some());
+    assert!(
+        error
+            .details
+            .as_ref()
+            .unwrap()
+            .contains(&Uuid::from_u128(7).to_string()),
+        "{error}"
+    );
 
     let error = refusal(&client, |tx| tx.assert("a_lock")).await;
     assert_eq!((error.index, &error.kind), (Some(0), &ErrorKind::NotOwner));
@@ -150,7 +157,7 @@ async fn a_transaction_without_operations_does_nothing() {
     client.transact(Transaction::new()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_transactions_at_once_do_not_mix() {
     let server = Server::start();
     server.vsctl(&["add-br", "br0"]);

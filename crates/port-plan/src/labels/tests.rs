@@ -41,20 +41,20 @@ fn read(pairs: &[(&str, &str)]) -> String {
     }
 }
 
-fn check(pairs: &[(&str, &str)], expected: Expect) {
+fn check(pairs: &[(&str, &str)], expected: &Expect) {
     expected.assert_eq(&read(pairs));
 }
 
 #[test]
 fn a_container_without_our_labels_is_not_ours() {
-    check(&[("com.example", "x"), ("ovsx", "y")], expect!["not ours"]);
+    check(&[("com.example", "x"), ("ovsx", "y")], &expect!["not ours"]);
 }
 
 #[test]
 fn an_address_is_enough() {
     check(
         &[("ovs.ip_address", "192.168.1.100/24")],
-        expect!["ovsbr0 eth1 [192.168.1.100/24] [] None None None"],
+        &expect!["ovsbr0 eth1 [192.168.1.100/24] [] None None None"],
     );
 }
 
@@ -70,7 +70,7 @@ fn every_label_is_read() {
             ("ovs.vlan", "100"),
             ("ovs.interface", "net0"),
         ],
-        expect![
+        &expect![
             "br-int net0 [192.168.1.100/24, fd00::100/64] [192.168.1.1, fe80::1] Some(9000) Some(MacAddress([2, 0, 0, 0, 0, 170])) Some(Vlan(100))"
         ],
     );
@@ -88,7 +88,7 @@ fn all_mistakes_are_told_at_once() {
             ("ovs.vlan", "4095"),
             ("ovs.interface", "eth/1"),
         ],
-        expect![[r#"
+        &expect![[r#"
             ovs.bridge=a bridge with spaces: not an interface name: 1 to 15 printable ASCII characters without '/', ':', '%' or spaces, and not '.', '..', 'all' or 'default'
             ovs.gateway=192.168.1.1/24: not an address, such as 192.168.1.1; without prefix length
             ovs.gatway=192.168.1.1: no such label; did you mean ovs.gateway?
@@ -147,7 +147,7 @@ fn a_bad_address_says_what_would_be_right() {
 fn addresses_of_point_to_point_prefixes_are_good() {
     check(
         &[("ovs.ip_address", "10.0.0.0/31,10.0.1.7/32,fd00::/127")],
-        expect!["ovsbr0 eth1 [10.0.0.0/31, 10.0.1.7/32, fd00::/127] [] None None None"],
+        &expect!["ovsbr0 eth1 [10.0.0.0/31, 10.0.1.7/32, fd00::/127] [] None None None"],
     );
 }
 
@@ -178,11 +178,11 @@ fn a_gateway_must_be_within_reach() {
 fn ipv6_needs_its_smallest_mtu() {
     check(
         &[("ovs.ip_address", "10.0.0.1/24"), ("ovs.mtu", "68")],
-        expect!["ovsbr0 eth1 [10.0.0.1/24] [] Some(68) None None"],
+        &expect!["ovsbr0 eth1 [10.0.0.1/24] [] Some(68) None None"],
     );
     check(
         &[("ovs.ip_address", "fd00::1/64"), ("ovs.mtu", "1279")],
-        expect![[r#"
+        &expect![[r#"
             ovs.mtu=1279: too small for IPv6, which needs at least 1280
         "#]],
     );
@@ -196,7 +196,7 @@ fn an_unknown_label_is_a_mistake_with_a_suggestion_where_there_is_one() {
             ("ovs.ipaddress", "x"),
             ("ovs.#", ""),
         ],
-        expect![[r#"
+        &expect![[r#"
             ovs.#=: no such label; did you mean ovs.mtu?
             ovs.ipaddress=x: no such label; did you mean ovs.ip_address?
         "#]],

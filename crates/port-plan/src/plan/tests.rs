@@ -59,7 +59,7 @@ fn link(name: &str, began: u32) -> ObservedLink {
     }
 }
 
-fn check(container: &Container, observed: Observed, expected: Expect) {
+fn check(container: &Container, observed: Observed, expected: &Expect) {
     let desired = Desired::of(container, &defaults());
     expected.assert_eq(&plan(&container.id, &desired, &observed).to_string());
 }
@@ -78,7 +78,7 @@ fn a_missing_bridge_is_created_with_the_port() {
     check(
         &container(&[ADDRESS]),
         Observed::default(),
-        expect![[r#"
+        &expect![[r#"
             add-br ovsbr0 datapath_type=netdev
             add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
             add-port ovsbr0 3f2a9c1bbty2c_l
@@ -104,7 +104,7 @@ fn everything_asked_for_is_in_the_plan() {
     check(
         &container(&labels),
         observed,
-        expect![[r#"
+        &expect![[r#"
         add-link 3f2a9c1bybco0_l peer=net0 mac=02:00:00:00:00:aa mtu=1400 address=192.168.1.100/24 address=fd00::100/64 gateway=192.168.1.1 gateway=fd00::1
         add-port br1 3f2a9c1bybco0_l tag=100
     "#]],
@@ -118,7 +118,7 @@ fn a_port_that_is_right_is_left_alone() {
         links: vec![link("3f2a9c1babcde_l", 1)],
         ..bridge()
     };
-    check(&container(&[ADDRESS]), observed, expect![[""]]);
+    check(&container(&[ADDRESS]), observed, &expect![[""]]);
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn changing_vlan_rewrites_only_the_port_row() {
     check(
         &container(&[ADDRESS, ("ovs.vlan", "8")]),
         observed.clone(),
-        expect![[r#"
+        &expect![[r#"
         set-port 3f2a9c1babcde_l tag=8
     "#]],
     );
     check(
         &container(&[ADDRESS]),
         observed,
-        expect![[r#"
+        &expect![[r#"
         set-port 3f2a9c1babcde_l tag=[]
     "#]],
     );
@@ -154,7 +154,7 @@ fn a_restart_gets_a_new_port_and_loses_the_old_one() {
     check(
         &container(&[ADDRESS]),
         observed,
-        expect![[r#"
+        &expect![[r#"
         del-port ovsbr0 3f2a9c1bolder_l
         add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
         add-port ovsbr0 3f2a9c1bbty2c_l
@@ -172,7 +172,7 @@ fn a_link_without_a_row_is_made_anew() {
     check(
         &container(&[ADDRESS]),
         observed,
-        expect![[r#"
+        &expect![[r#"
         del-link 3f2a9c1babcde_l
         add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
         add-port ovsbr0 3f2a9c1bbty2c_l
@@ -207,7 +207,7 @@ fn a_port_on_another_bridge_is_taken_off_it() {
     check(
         &container(&[ADDRESS]),
         observed,
-        expect![[r#"
+        &expect![[r#"
         del-port br9 3f2a9c1babcde_l
         del-link 3f2a9c1babcde_l
         add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
@@ -230,7 +230,7 @@ fn a_stopped_container_loses_its_port_and_link() {
     check(
         &stopped,
         observed,
-        expect![[r#"
+        &expect![[r#"
         del-port ovsbr0 3f2a9c1babcde_l
         del-link 3f2a9c1babcde_l
     "#]],
@@ -242,7 +242,7 @@ fn a_mistake_in_any_label_attaches_nothing() {
     check(
         &container(&[ADDRESS, ("ovs.vlan", "0")]),
         bridge(),
-        expect![[""]],
+        &expect![[""]],
     );
 }
 
@@ -268,7 +268,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
     check(
         &container(&[ADDRESS]),
         observed.clone(),
-        expect![[r#"
+        &expect![[r#"
         refused: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
     "#]],
     );
@@ -276,7 +276,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
         state: State::Stopped,
         ..container(&[ADDRESS])
     };
-    check(&stopped, observed, expect![[""]]);
+    check(&stopped, observed, &expect![[""]]);
 }
 
 #[test]

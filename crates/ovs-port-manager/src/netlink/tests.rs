@@ -1,0 +1,303 @@
+//! The kernel's answer to what is asked here, judged by `ip -j` and `ethtool`.
+//!
+//! Each test has a pair of network namespaces of its own: one plays the host, one the container.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+
+use port_plan::{LinkSpec, PortKey, Start};
+use serde_json::Value;
+
+use super::*;
+use crate::netns;
+
+/// A network namespace, kept alive by a process that waits for its standard input to end.
+struct Namespace {
+    holder: Child,
+}
+
+impl Namespace {
+    fn new() -> Self {
+        // The line says that the namespace is there.
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo ready; cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare is part of util-linux");
+        let mut line = [0; 6];
+        let output = holder.stdout.as_mut().unwrap();
+        output.read_exact(&mut line).expect("these tests need root");
+        Self { holder }
+    }
+
+    fn open(&self) -> OwnedFd {
+        File::open(format!("/proc/{}/ns/net", self.holder.id()))
+            .unwrap()
+            .into()
+    }
+
+    /// Runs something on a thread of its own inside the namespace.
+    fn inside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let netns = self.open();
+        let thread = std::thread::spawn(move || {
+            netns::enter(netns.as_fd()).unwrap();
+            work()
+        });
+        thread.join().unwrap()
+    }
+
+    /// Runs a program inside the namespace; returns what it printed.
+    fn run(&self, command: &str) -> String {
+        let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+        self.inside(move || {
+            let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{words:?}: {told}");
+            String::from_utf8(output.stdout).unwrap()
+        })
+    }
+
+    fn ip(&self, command: &str) -> Value {
+        serde_json::from_str(&self.run(&format!("ip -j {command}"))).unwrap()
+    }
+
+    /// The names of all its links but lo.
+    fn links(&self) -> Vec<String> {
+        let links = self.ip("link show");
+        let names = links
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|link| link["ifname"].as_str().unwrap());
+        names
+            .filter(|name| *name != "lo")
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
+    }
+}
+
+fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
+    LinkSpec {
+        name: "3f2a9c1babcde_l".parse().unwrap(),
+        key: PortKey {
+            container: "3f2a9c1b".repeat(8).parse().unwrap(),
+            interface: "eth1".parse().unwrap(),
+        },
+        start: Start("2026-01-02T03:04:05.678901234Z".to_owned()),
+        mac: "02:00:00:00:00:aa".parse().unwrap(),
+        mtu: Some(1400),
+        addresses: addresses
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect(),
+        gateways: gateways
+            .iter()
+            .map(|gateway| gateway.parse().unwrap())
+            .collect(),
+        tx_checksum_offload: false,
+    }
+}
+
+fn create_in(host: &Namespace, container: &Namespace, spec: LinkSpec) -> Result<Created, Error> {
+    let netns = container.open();
+    host.inside(move || create(&spec, &netns))
+}
+
+#[test]
+fn a_link_is_born_in_the_container_with_all_that_was_asked() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(
+        &["192.168.1.100/24", "fd00::100/64"],
+        &["192.168.1.1", "fd00::1"],
+    );
+    create_in(&host, &container, spec).unwrap();
+
+    let eth1 = &container.ip("addr show dev eth1")[0];
+    assert_eq!(eth1["address"], "02:00:00:00:00:aa");
+    assert_eq!(eth1["mtu"], 1400);
+    assert_eq!(eth1["operstate"], "UP");
+    let addresses: Vec<_> = eth1["addr_info"].as_array().unwrap().iter().collect();
+    let shows = |local: &str| {
+        addresses
+            .iter()
+            .find(|info| info["local"] == local)
+            .copied()
+    };
+    let v4 = shows("192.168.1.100").unwrap();
+    assert_eq!(
+        (&v4["prefixlen"], &v4["broadcast"]),
+        (&24.into(), &"192.168.1.255".into())
+    );
+    let v6 = shows("fd00::100").unwrap();
+    assert_eq!((&v6["prefixlen"], &v6["nodad"]), (&64.into(), &true.into()));
+    assert_ne!(v6["tentative"], true, "usable at once");
+    assert_eq!(
+        container.ip("-4 route show default")[0]["gateway"],
+        "192.168.1.1"
+    );
+    assert_eq!(
+        container.ip("-6 route show default")[0]["gateway"],
+        "fd00::1"
+    );
+    assert!(
+        container
+            .run("ethtool -k eth1")
+            .contains("tx-checksumming: off")
+    );
+
+    let end = &host.ip("link show dev 3f2a9c1babcde_l")[0];
+    assert_eq!(
+        (&end["operstate"], &end["mtu"]),
+        (&"UP".into(), &1400.into())
+    );
+    assert!(
+        end["ifalias"]
+            .as_str()
+            .unwrap()
+            .starts_with("ovs-port-manager container=3f2a9c1b")
+    );
+    assert_eq!(host.links().len(), 1);
+}
+
+#[test]
+fn offloads_stay_on_where_nobody_asks_otherwise() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = LinkSpec {
+        tx_checksum_offload: true,
+        mtu: None,
+        ..spec(&["10.0.0.1/24"], &[])
+    };
+    create_in(&host, &container, spec).unwrap();
+    assert!(
+        container
+            .run("ethtool -k eth1")
+            .contains("tx-checksumming: on")
+    );
+    assert_eq!(container.ip("link show dev eth1")[0]["mtu"], 1500);
+}
+
+#[test]
+fn ipv6_is_switched_on_for_the_interface_alone() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    for name in ["all", "default"] {
+        container.inside(move || {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1").unwrap();
+        });
+    }
+    create_in(&host, &container, spec(&["fd00::1/64"], &[])).unwrap();
+    let setting =
+        |name: &str| container.run(&format!("cat /proc/sys/net/ipv6/conf/{name}/disable_ipv6"));
+    assert_eq!(setting("eth1"), "0\n");
+    assert_eq!(setting("default"), "1\n");
+    assert!(
+        container
+            .run("ip -6 addr show dev eth1")
+            .contains("fd00::1")
+    );
+}
+
+#[test]
+fn an_existing_default_route_is_replaced_and_reported() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    container.run("ip link add eth0 type veth peer name eth9");
+    container.run("ip addr add 172.17.0.2/16 dev eth0");
+    container.run("ip link set eth9 up");
+    container.run("ip link set eth0 up");
+    container.run("ip route add default via 172.17.0.1");
+    let created = create_in(&host, &container, spec(&["10.0.0.2/24"], &["10.0.0.1"])).unwrap();
+    assert_eq!(created.replaced_routes, ["default via 172.17.0.1"]);
+    let routes = container.ip("route show default");
+    assert_eq!(routes.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&routes[0]["gateway"], &routes[0]["dev"]),
+        (&"10.0.0.1".into(), &"eth1".into())
+    );
+}
+
+#[test]
+fn an_interface_that_exists_is_refused_and_left_as_it_is() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    container.run("ip link add eth1 type veth peer name eth9");
+    let before = container.run("ip addr show");
+    let error = create_in(&host, &container, spec(&["10.0.0.1/24"], &[])).unwrap_err();
+    assert!(
+        matches!(error, Error::InterfaceExists(ref name) if name.as_str() == "eth1"),
+        "{error}"
+    );
+    assert_eq!(container.run("ip addr show"), before);
+    assert_eq!(host.links(), [""; 0]);
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_in_its_words_and_nothing_is_left() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let error = create_in(&host, &container, spec(&["10.0.0.1/24"], &["10.9.9.9"])).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.starts_with("cannot route through gateway 10.9.9.9 on eth1: "),
+        "{told}"
+    );
+    assert!(told.contains("(Nexthop has invalid gateway)"), "{told}");
+    assert_eq!(host.links(), [""; 0]);
+    assert_eq!(container.links(), [""; 0]);
+}
+
+#[test]
+fn only_marked_links_are_listed() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    host.run("ip link add theirs type veth peer name theirs2");
+    host.run("ip link set theirs alias ovs-port-manager");
+    host.run("ip link add theirs3 type veth peer name theirs4");
+    let spec = spec(&["10.0.0.1/24"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    let listed = host.inside(list).unwrap();
+    let link = port_plan::ObservedLink {
+        name: spec.name,
+        start: spec.start,
+    };
+    assert_eq!(listed, [(spec.key, link)]);
+}
+
+#[test]
+fn deleting_takes_both_ends_and_may_be_repeated() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    for _ in 0..2 {
+        let name = spec.name.clone();
+        host.inside(move || delete(&name)).unwrap();
+        assert_eq!(host.links(), [""; 0]);
+        assert_eq!(container.links(), [""; 0]);
+    }
+}
+
+#[test]
+fn announcements_reach_the_other_end() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24", "fd00::1/64"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    // The host end learns the neighbour from a gratuitous ARP only if it is told to accept it.
+    host.run("ip addr add 10.0.0.2/24 dev 3f2a9c1babcde_l");
+    host.inside(|| {
+        std::fs::write("/proc/sys/net/ipv4/conf/3f2a9c1babcde_l/arp_accept", "1").unwrap();
+    });
+    let (name, addresses) = (spec.key.interface.clone(), spec.addresses.clone());
+    container
+        .inside(move || crate::announce::announce(&name, spec.mac, &addresses))
+        .unwrap();
+    let neighbours = host.run("ip neigh show");
+    assert!(
+        neighbours.contains("10.0.0.1 dev 3f2a9c1babcde_l lladdr 02:00:00:00:00:aa"),
+        "{neighbours}"
+    );
+}
