@@ -137,7 +137,8 @@ disable_services_of() {
 }
 
 disable_unit() {
-    if command -v systemctl >/dev/null && systemctl is-enabled --quiet "$1" 2>/dev/null; then
+    # Only "enabled": for static and other units is-enabled succeeds too.
+    if command -v systemctl >/dev/null && [ "$(systemctl is-enabled "$1" 2>&1)" = enabled ]; then
         say "disabling $1; to run it: systemctl enable --now $1"
         as_root systemctl disable --quiet "$1" </dev/null
     fi

@@ -107,7 +107,7 @@ pub(crate) struct Session {
     writer: Writer,
     decoder: Decoder,
     outgoing: Outgoing,
-    pending: HashMap<u64, oneshot::Sender<Result<Box<RawValue>, RequestError>>>,
+    pending: PendingReplies,
     inactivity: Inactivity,
     probe_interval: Duration,
     limits: Limits,
@@ -307,6 +307,7 @@ impl Session {
             biased;
             written = self.writer.write(self.outgoing.rest()), if self.outgoing.is_waiting() => {
                 match written {
+                    Ok(0) => self.outgoing.error = Some(io::ErrorKind::WriteZero.into()),
                     Ok(count) => self.outgoing.advance(count),
                     // A peer that hung up may have said why, so read on; that will end soon.
                     Err(error) => self.outgoing.error = Some(error),
@@ -332,7 +333,7 @@ impl Session {
                     .map_err(SessionError::Encode)
             }
             Silence::Dead => Err(SessionError::Inactive {
-                after: 2 * self.probe_interval,
+                after: self.probe_interval.saturating_mul(2),
             }),
         }
     }

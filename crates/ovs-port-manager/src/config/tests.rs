@@ -85,7 +85,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
     check_error(
         &[],
         "default_brigde: br0\n",
-        expect![
+        &expect![
             "FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `log_level`, `log_format`"
         ],
     );
@@ -107,28 +107,28 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
     check_error(
         &[],
         "ovsdb: /var/run/openvswitch/db.sock\n",
-        expect![[
+        &expect![[
             r#"FILE: '/var/run/openvswitch/db.sock': "/var/run/openvswitch/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT for key `ovsdb`"#
         ]],
     );
     check_error(
         &[],
         "docker: [\n",
-        expect![
+        &expect![
             "FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1"
         ],
     );
     check_error(
         &[("OVS_PORT_MANAGER_LOG_LEVEL", "loud")],
         "",
-        expect![
+        &expect![
             "environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`"
         ],
     );
     check_error(
         &[("OVS_PORT_MANAGER_LOGLEVEL", "info")],
         "",
-        expect![
+        &expect![
             "environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `log_level`, `log_format`"
         ],
     );

@@ -59,9 +59,9 @@ fn link(name: &str, began: u32) -> ObservedLink {
     }
 }
 
-fn check(container: &Container, observed: Observed, expected: &Expect) {
+fn check(container: &Container, observed: &Observed, expected: &Expect) {
     let desired = Desired::of(container, &defaults());
-    expected.assert_eq(&plan(&container.id, &desired, &observed).to_string());
+    expected.assert_eq(&plan(&container.id, &desired, observed).to_string());
 }
 
 fn bridge() -> Observed {
@@ -77,7 +77,7 @@ const ADDRESS: (&str, &str) = ("ovs.ip_address", "192.168.1.100/24");
 fn a_missing_bridge_is_created_with_the_port() {
     check(
         &container(&[ADDRESS]),
-        Observed::default(),
+        &Observed::default(),
         &expect![[r#"
             add-br ovsbr0 datapath_type=netdev
             add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
@@ -103,7 +103,7 @@ fn everything_asked_for_is_in_the_plan() {
     };
     check(
         &container(&labels),
-        observed,
+        &observed,
         &expect![[r#"
         add-link 3f2a9c1bybco0_l peer=net0 mac=02:00:00:00:00:aa mtu=1400 address=192.168.1.100/24 address=fd00::100/64 gateway=192.168.1.1 gateway=fd00::1
         add-port br1 3f2a9c1bybco0_l tag=100
@@ -118,7 +118,7 @@ fn a_port_that_is_right_is_left_alone() {
         links: vec![link("3f2a9c1babcde_l", 1)],
         ..bridge()
     };
-    check(&container(&[ADDRESS]), observed, &expect![[""]]);
+    check(&container(&[ADDRESS]), &observed, &expect![[""]]);
 }
 
 #[test]
@@ -130,14 +130,14 @@ fn changing_vlan_rewrites_only_the_port_row() {
     };
     check(
         &container(&[ADDRESS, ("ovs.vlan", "8")]),
-        observed.clone(),
+        &observed,
         &expect![[r#"
         set-port 3f2a9c1babcde_l tag=8
     "#]],
     );
     check(
         &container(&[ADDRESS]),
-        observed,
+        &observed,
         &expect![[r#"
         set-port 3f2a9c1babcde_l tag=[]
     "#]],
@@ -153,7 +153,7 @@ fn a_restart_gets_a_new_port_and_loses_the_old_one() {
     };
     check(
         &container(&[ADDRESS]),
-        observed,
+        &observed,
         &expect![[r#"
         del-port ovsbr0 3f2a9c1bolder_l
         add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
@@ -171,7 +171,7 @@ fn a_link_without_a_row_is_made_anew() {
     };
     check(
         &container(&[ADDRESS]),
-        observed,
+        &observed,
         &expect![[r#"
         del-link 3f2a9c1babcde_l
         add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
@@ -206,7 +206,7 @@ fn a_port_on_another_bridge_is_taken_off_it() {
     };
     check(
         &container(&[ADDRESS]),
-        observed,
+        &observed,
         &expect![[r#"
         del-port br9 3f2a9c1babcde_l
         del-link 3f2a9c1babcde_l
@@ -229,7 +229,7 @@ fn a_stopped_container_loses_its_port_and_link() {
     };
     check(
         &stopped,
-        observed,
+        &observed,
         &expect![[r#"
         del-port ovsbr0 3f2a9c1babcde_l
         del-link 3f2a9c1babcde_l
@@ -241,7 +241,7 @@ fn a_stopped_container_loses_its_port_and_link() {
 fn a_mistake_in_any_label_attaches_nothing() {
     check(
         &container(&[ADDRESS, ("ovs.vlan", "0")]),
-        bridge(),
+        &bridge(),
         &expect![[""]],
     );
 }
@@ -267,7 +267,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
     };
     check(
         &container(&[ADDRESS]),
-        observed.clone(),
+        &observed,
         &expect![[r#"
         refused: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
     "#]],
@@ -276,7 +276,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
         state: State::Stopped,
         ..container(&[ADDRESS])
     };
-    check(&stopped, observed, &expect![[""]]);
+    check(&stopped, &observed, &expect![[""]]);
 }
 
 #[test]
