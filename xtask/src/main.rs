@@ -1,25 +1,23 @@
-//! `cargo xtask codegen [SCHEMA]`: the command line of this crate's library.
+//! `cargo xtask codegen [SCHEMA]` and `cargo xtask docs`: the command line of this crate's library.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use xtask::codegen;
+use xtask::{codegen, docs};
 
-const USAGE: &str = "usage: cargo xtask codegen [SCHEMA]
+const USAGE: &str = "usage: cargo xtask codegen [SCHEMA] | docs
 
 codegen   writes the typed rows of crates/ovsdb/src/tables anew, from the
-          vswitch.ovsschema that Open vSwitch installed, or from SCHEMA";
+          vswitch.ovsschema that Open vSwitch installed, or from SCHEMA
+docs      writes docs/labels.md anew, from the label table";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
         ["codegen"] => write_rows(Path::new(codegen::INSTALLED_SCHEMA)),
         ["codegen", schema] => write_rows(Path::new(schema)),
+        ["docs"] => Ok(std::fs::write(docs::labels_page(), docs::labels_text())?),
         _ => bail!("{USAGE}"),
     }
 }

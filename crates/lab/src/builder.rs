@@ -61,7 +61,9 @@ impl LabBuilder {
     pub fn start(self) -> Result<Lab> {
         requirements::check()?;
         let namespaces = Arc::new(Namespaces::start(|lab| {
-            let mut env = ovs::env(lab);
+            // containerd, for one, leaves files in TMPDIR when it is in trouble.
+            let mut env = vec![("TMPDIR", lab.join("tmp").display().to_string())];
+            env.extend(ovs::env(lab));
             env.extend(docker::env(lab));
             env
         })?);

@@ -48,7 +48,7 @@ pub(crate) fn create() -> Result<Folder> {
         .append(true)
         .open(path)?;
     alive.try_lock().context("a new file is locked already")?;
-    for name in ["docker", "exec", "log", "ovs"] {
+    for name in ["docker", "exec", "log", "ovs", "tmp"] {
         fs::create_dir(folder.path().join(name))?;
     }
     // From here on the lab's supervisor removes it.

@@ -106,7 +106,7 @@ impl Lab {
     /// A command inside the lab. `docker`, `ovs-vsctl`, `ovs-ofctl` and `ovs-appctl` talk to the
     /// lab's daemons without further options.
     ///
-    /// It starts in `/`; `current_dir` has no effect. Signals to the child reach `nsenter`: for a
+    /// It starts in `/`; `current_dir` has no effect. `TMPDIR` is in the lab's folder. Signals to the child reach `nsenter`: for a
     /// process that gets signals there is [`spawn`](Self::spawn).
     pub fn command(&self, program: &str) -> Command {
         self.namespaces.command(program)

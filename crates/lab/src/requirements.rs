@@ -62,20 +62,14 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Whether an ELF program needs no loader: none of its program headers is `PT_INTERP`.
+/// On a big-endian machine every program is taken for static.
 fn is_static(program: &Path) -> Result<bool> {
     /// The type of the program header that names the loader.
     const PT_INTERP: usize = 3;
     let image = std::fs::read(program).with_context(|| format!("cannot read {program:?}"))?;
     let number = |at: usize, length: usize| -> usize {
-        let bytes = at
-            .checked_add(length)
-            .and_then(|end| image.get(at..end))
-            .unwrap_or_default();
-        let bytes: Box<dyn Iterator<Item = &u8>> = if cfg!(target_endian = "big") {
-            Box::new(bytes.iter())
-        } else {
-            Box::new(bytes.iter().rev())
-        };
+        let bytes = image.get(at..at.saturating_add(length));
+        let bytes = bytes.unwrap_or_default().iter().rev();
         bytes.fold(0, |sum, byte| sum << 8 | usize::from(*byte))
     };
     let is_64_bit = number(4, 1) == 2;
@@ -85,5 +79,16 @@ fn is_static(program: &Path) -> Result<bool> {
     } else {
         (number(28, 4), number(42, 2), number(44, 2))
     };
-    Ok((0..count).all(|index| number(table + index * size, 4) != PT_INTERP))
+    Ok((0..count).all(|index| number(table.saturating_add(index * size), 4) != PT_INTERP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_program_is_told_from_a_dynamic_one() {
+        assert!(is_static(&find("busybox").unwrap()).unwrap());
+        assert!(!is_static(&find("nsenter").unwrap()).unwrap());
+    }
 }

@@ -142,7 +142,9 @@ impl Service {
 
     /// Its process id as this process sees it; `None` when it does not run.
     pub fn pid(&self) -> Option<u32> {
-        self.slot().as_ref().map(Daemon::pid)
+        let slot = self.slot();
+        let daemon = slot.as_ref()?;
+        daemon.is_running().ok()?.then(|| daemon.pid())
     }
 
     /// What it has printed since its last start; empty when it does not run.

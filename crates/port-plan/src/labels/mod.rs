@@ -177,7 +177,7 @@ pub fn parse(
 /// The label table as a Markdown page.
 pub fn markdown() -> String {
     let mut page = String::from(
-        "# Labels\n\nGenerated from the label table by `cargo xtask codegen`.\n\n\
+        "# Labels\n\nGenerated from the label table by `cargo xtask docs`.\n\n\
          | label | value | default | meaning |\n| --- | --- | --- | --- |\n",
     );
     for Label {

@@ -1,0 +1,42 @@
+# Two commands on a fresh Debian or Ubuntu machine with a Rust toolchain: `make demo` and `make test`.
+# Both install the packages that they lack. Everything runs in namespaces of its own.
+
+CARGO ?= cargo
+# The lab makes namespaces, so its users run as root; cargo itself need not.
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
+AS_ROOT := $(foreach arch,X86_64 AARCH64,CARGO_TARGET_$(arch)_UNKNOWN_LINUX_GNU_RUNNER='$(SUDO)')
+
+.PHONY: help demo test lint bench deps docs build
+
+help:
+	@echo "make demo   see the main job done in a private lab"
+	@echo "make test   all tests, against a real Docker, Open vSwitch and kernel"
+	@echo "make lint   formatting, clippy, generated files"
+	@echo "make bench  how long a container waits for its network (release build)"
+	@echo "make docs   regenerate what is generated: typed rows, docs/labels.md"
+	@echo "make build  the release binary, target/release/ovs-port-manager"
+
+deps:
+	@scripts/install-deps.sh
+
+demo: deps
+	$(CARGO) build --locked -p ovs-port-manager --bin ovs-port-manager --example demo
+	$(SUDO) target/debug/examples/demo target/debug/ovs-port-manager
+
+test: deps
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) test --locked --workspace
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+bench: deps
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) bench --locked -p ovs-port-manager --bench attach
+
+docs:
+	$(CARGO) xtask codegen
+	$(CARGO) xtask docs
+
+build:
+	$(CARGO) build --locked --release -p ovs-port-manager
