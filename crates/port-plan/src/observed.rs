@@ -4,7 +4,7 @@ use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::spec::{Datapath, PortKey, Vlan};
 
-/// Everything that [`plan`](crate::plan) has to know about the world to decide for one container.
+/// Everything that [`plan`](fn@crate::plan) has to know about the world to decide for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// The datapath of the bridge that the container wants, if that bridge exists.
