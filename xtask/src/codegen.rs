@@ -60,21 +60,13 @@ pub fn generate(schema: &Path) -> Result<Vec<File>> {
             .with_context(|| format!("the schema has no table {}", selected.table))?;
         let columns = columns(selected, table)?;
         let path = Path::new("tables").join(format!("{}.rs", selected.module));
-        files.push(File {
-            path,
-            text: format_rust(&rows(selected, &columns)?)?,
-        });
+        files.push(File { path, text: format_rust(&rows(selected, &columns)?)? });
         let enums = columns.iter().filter(|column| column.choices.is_some());
         let enums = enums.map(|column| column::camel_case(column.name));
-        let types: Vec<String> = std::iter::once(selected.row.to_owned())
-            .chain(enums)
-            .collect();
+        let types: Vec<String> = std::iter::once(selected.row.to_owned()).chain(enums).collect();
         exports.push((selected.module, types));
     }
-    files.push(File {
-        path: "tables.rs".into(),
-        text: format_rust(&module(&exports))?,
-    });
+    files.push(File { path: "tables.rs".into(), text: format_rust(&module(&exports))? });
     Ok(files)
 }
 
@@ -98,10 +90,7 @@ fn module(exports: &[(&str, Vec<String>)]) -> String {
 fn columns(selected: &Selected, table: &TableSchema) -> Result<Vec<Column>> {
     let columns = selected.columns.iter().map(|name| {
         let schema = table.columns.get(*name).with_context(|| {
-            format!(
-                "the schema has no column {name} in table {}",
-                selected.table
-            )
+            format!("the schema has no column {name} in table {}", selected.table)
         })?;
         Column::new(name, schema, table)
             .with_context(|| format!("table {}, column {name}", selected.table))
@@ -112,11 +101,7 @@ fn columns(selected: &Selected, table: &TableSchema) -> Result<Vec<Column>> {
 /// The module of one table.
 fn rows(selected: &Selected, columns: &[Column]) -> Result<String> {
     let mut out = String::from(HEADER);
-    let _ = writeln!(
-        out,
-        "//! Rows of the table `{}`, see {MANUAL}.\n",
-        selected.table
-    );
+    let _ = writeln!(out, "//! Rows of the table `{}`, see {MANUAL}.\n", selected.table);
     imports(&mut out, selected, columns);
     row_struct(&mut out, selected, columns);
     column_constants(&mut out, selected, columns);
@@ -129,36 +114,20 @@ fn rows(selected: &Selected, columns: &[Column]) -> Result<String> {
 
 fn imports(out: &mut String, selected: &Selected, columns: &[Column]) {
     let uses = |word: &str| {
-        columns
-            .iter()
-            .any(|column| column.read.contains(word) || column.write.contains(word))
+        columns.iter().any(|column| column.read.contains(word) || column.write.contains(word))
     };
-    let collections: Vec<&str> = ["BTreeMap", "BTreeSet"]
-        .into_iter()
-        .filter(|c| uses(c))
-        .collect();
+    let collections: Vec<&str> = ["BTreeMap", "BTreeSet"].into_iter().filter(|c| uses(c)).collect();
     if !collections.is_empty() {
-        let _ = writeln!(
-            out,
-            "use std::collections::{{{}}};\n",
-            collections.join(", ")
-        );
+        let _ = writeln!(out, "use std::collections::{{{}}};\n", collections.join(", "));
     }
     let _ = writeln!(out, "use uuid::Uuid;\n");
-    let column = if uses("Ref<") {
-        "{Column, Ref}"
-    } else {
-        "Column"
-    };
+    let column = if uses("Ref<") { "{Column, Ref}" } else { "Column" };
     let _ = writeln!(out, "use crate::column::{column};");
     out.push_str("use crate::row::{Fold, Row};\n");
     if columns.iter().any(|column| column.choices.is_some()) {
         out.push_str("use crate::string_enum::string_enum;\n");
     }
-    let mut rows: Vec<&str> = columns
-        .iter()
-        .filter_map(|column| column.refers_to)
-        .collect();
+    let mut rows: Vec<&str> = columns.iter().filter_map(|column| column.refers_to).collect();
     rows.retain(|row| *row != selected.row);
     rows.sort_unstable();
     rows.dedup();
@@ -169,11 +138,7 @@ fn imports(out: &mut String, selected: &Selected, columns: &[Column]) {
 }
 
 fn row_struct(out: &mut String, selected: &Selected, columns: &[Column]) {
-    let _ = writeln!(
-        out,
-        "/// A row of the table `{}`, see {MANUAL}.",
-        selected.table
-    );
+    let _ = writeln!(out, "/// A row of the table `{}`, see {MANUAL}.", selected.table);
     out.push_str("#[derive(Clone, Debug, PartialEq)]\n");
     let _ = writeln!(out, "pub struct {} {{", selected.row);
     out.push_str("/// `_uuid`: the row's UUID.\npub uuid: Uuid,\n");
@@ -190,11 +155,7 @@ fn column_constants(out: &mut String, selected: &Selected, columns: &[Column]) {
         if index > 0 {
             out.push('\n');
         }
-        let _ = writeln!(
-            out,
-            "/// The column `{}`: {}.",
-            column.name, column.description
-        );
+        let _ = writeln!(out, "/// The column `{}`: {}.", column.name, column.description);
         let constant = column.name.to_uppercase();
         let _ = writeln!(
             out,
@@ -208,11 +169,7 @@ fn column_constants(out: &mut String, selected: &Selected, columns: &[Column]) {
 fn row_impl(out: &mut String, selected: &Selected, columns: &[Column]) {
     let _ = writeln!(out, "impl Row for {} {{", selected.row);
     let _ = writeln!(out, "const TABLE: &'static str = {:?};\n", selected.table);
-    let _ = writeln!(
-        out,
-        "const COLUMNS: &'static [&'static str] = &{:?};\n",
-        selected.columns
-    );
+    let _ = writeln!(out, "const COLUMNS: &'static [&'static str] = &{:?};\n", selected.columns);
     out.push_str("fn new(uuid: Uuid) -> Self {\nSelf {\nuuid,\n");
     for column in columns {
         let _ = writeln!(out, "{}: Default::default(),", column.field);
@@ -223,17 +180,10 @@ fn row_impl(out: &mut String, selected: &Selected, columns: &[Column]) {
          match column {\n",
     );
     for column in columns {
-        let _ = writeln!(
-            out,
-            "{:?} => how.apply(&mut self.{}, value),",
-            column.name, column.field
-        );
+        let _ = writeln!(out, "{:?} => how.apply(&mut self.{}, value),", column.name, column.field);
     }
     out.push_str("_ => Ok(()),\n}\n}\n");
-    if columns
-        .iter()
-        .any(|column| column.name == "name" && column.unique)
-    {
+    if columns.iter().any(|column| column.name == "name" && column.unique) {
         out.push_str("\nfn name(&self) -> Option<&str> {\nSome(&self.name)\n}\n");
     }
     if columns.iter().any(|column| column.name == "external_ids") {
@@ -263,10 +213,7 @@ fn string_enum(out: &mut String, selected: &Selected, column: &Column) -> Result
             variant.starts_with(|first: char| first.is_ascii_alphabetic()) && variant != "Other",
             "no variant can be made of {choice:?}"
         );
-        let _ = writeln!(
-            out,
-            "        /// `{choice}`.\n        {variant} = {choice:?},"
-        );
+        let _ = writeln!(out, "        /// `{choice}`.\n        {variant} = {choice:?},");
     }
     out.push_str("    }\n}\n");
     Ok(())
@@ -283,11 +230,7 @@ fn format_rust(text: &str) -> Result<String> {
         .spawn()
         .context("cannot run rustfmt (rustup component add rustfmt)")?;
     // It reads all before it writes, so this can't block on a full pipe.
-    rustfmt
-        .stdin
-        .take()
-        .context("rustfmt has no input")?
-        .write_all(text.as_bytes())?;
+    rustfmt.stdin.take().context("rustfmt has no input")?.write_all(text.as_bytes())?;
     let output = rustfmt.wait_with_output()?;
     if !output.status.success() {
         bail!("rustfmt refused the generated rows: {}", output.status);

@@ -26,21 +26,14 @@ mod tests {
     #[test]
     fn the_page_of_labels_is_up_to_date() {
         let page = std::fs::read_to_string(labels_page()).unwrap();
-        assert!(
-            page == labels_text(),
-            "docs/labels.md is old: run `cargo xtask docs`"
-        );
+        assert!(page == labels_text(), "docs/labels.md is old: run `cargo xtask docs`");
     }
 
     #[test]
     fn the_readme_names_every_label() {
         let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
         for label in labels::LABELS {
-            assert!(
-                readme.contains(&format!("| `{}` |", label.name)),
-                "{}",
-                label.name
-            );
+            assert!(readme.contains(&format!("| `{}` |", label.name)), "{}", label.name);
         }
     }
 }

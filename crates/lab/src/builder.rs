@@ -23,11 +23,7 @@ pub struct LabBuilder {
 
 impl LabBuilder {
     pub(crate) fn new() -> LabBuilder {
-        LabBuilder {
-            docker: true,
-            vswitchd: true,
-            dockerd_args: Vec::new(),
-        }
+        LabBuilder { docker: true, vswitchd: true, dockerd_args: Vec::new() }
     }
 
     /// Does not start `dockerd`.
@@ -74,20 +70,12 @@ impl LabBuilder {
             namespaces,
         );
         thread::scope(|scope| {
-            let docker = scope.spawn(|| {
-                if self.docker {
-                    lab.dockerd().start()
-                } else {
-                    Ok(())
-                }
-            });
+            let docker = scope.spawn(|| if self.docker { lab.dockerd().start() } else { Ok(()) });
             lab.ovsdb_server().start()?;
             if self.vswitchd {
                 lab.vswitchd().start()?;
             }
-            docker
-                .join()
-                .map_err(|_| anyhow!("the thread that starts dockerd panicked"))?
+            docker.join().map_err(|_| anyhow!("the thread that starts dockerd panicked"))?
         })?;
         Ok(lab)
     }

@@ -7,14 +7,8 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 
 /// Where system tools live. Added to `PATH`, because a user's `PATH` often lacks the `sbin` ones.
-const SYSTEM_FOLDERS: [&str; 6] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
+const SYSTEM_FOLDERS: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// `PATH` of every command of the lab: the caller's, then the system's folders.
 pub(crate) fn search_path() -> String {

@@ -44,13 +44,7 @@ impl Daemon {
         let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
         status
             .lines()
-            .find_map(|line| {
-                line.strip_prefix("NSpid:")?
-                    .split_whitespace()
-                    .last()?
-                    .parse()
-                    .ok()
-            })
+            .find_map(|line| line.strip_prefix("NSpid:")?.split_whitespace().last()?.parse().ok())
             .with_context(|| format!("no NSpid in {path}: {} has ended", self.process.name))
     }
 
@@ -98,10 +92,8 @@ impl Daemon {
     /// When the deadline passes first. The error shows the end of the log.
     pub fn wait_exit(&self, deadline: Duration) -> Result<ExitStatus> {
         let name = &self.process.name;
-        wait_for(&format!("the end of {name}"), deadline, || {
-            self.process.try_wait()
-        })
-        .with_context(|| self.process.log_tail())
+        wait_for(&format!("the end of {name}"), deadline, || self.process.try_wait())
+            .with_context(|| self.process.log_tail())
     }
 
     /// Waits until its log contains a text.
@@ -157,12 +149,7 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn new(name: String, log: PathBuf, child: Child) -> Process {
-        Process {
-            name,
-            pid: child.id(),
-            log,
-            child: Mutex::new(child),
-        }
+        Process { name, pid: child.id(), log, child: Mutex::new(child) }
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -170,9 +157,7 @@ impl Process {
     }
 
     fn try_wait(&self) -> Result<Option<ExitStatus>> {
-        self.child()
-            .try_wait()
-            .with_context(|| format!("cannot wait for {}", self.name))
+        self.child().try_wait().with_context(|| format!("cannot wait for {}", self.name))
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
@@ -197,9 +182,7 @@ impl Process {
                 _ => {}
             }
         }
-        wait_for(&format!("the end of {}", self.name), KILL_DEADLINE, || {
-            self.try_wait()
-        })?;
+        wait_for(&format!("the end of {}", self.name), KILL_DEADLINE, || self.try_wait())?;
         Ok(())
     }
 
@@ -210,21 +193,13 @@ impl Process {
     }
 
     fn log_tail(&self) -> String {
-        format!(
-            "the end of the log of {}:\n{}",
-            self.name,
-            tail(&self.log_text(), 30)
-        )
+        format!("the end of the log of {}:\n{}", self.name, tail(&self.log_text(), 30))
     }
 }
 
 /// The last lines of a text.
 pub(crate) fn tail(text: &str, lines: usize) -> &str {
-    match text
-        .trim_end()
-        .rmatch_indices('\n')
-        .nth(lines.saturating_sub(1))
-    {
+    match text.trim_end().rmatch_indices('\n').nth(lines.saturating_sub(1)) {
         Some((at, _)) => text.get(at + 1..).unwrap_or_default(),
         None => text,
     }

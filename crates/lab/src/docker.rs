@@ -71,9 +71,7 @@ fn ping(socket: &Path) -> Result<()> {
     stream.set_read_timeout(Some(PING_TIMEOUT))?;
     stream.write_all(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")?;
     let mut answer = Vec::new();
-    stream
-        .read_to_end(&mut answer)
-        .context("dockerd does not answer yet")?;
+    stream.read_to_end(&mut answer).context("dockerd does not answer yet")?;
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.lines().next().unwrap_or_default();
     if !status.contains(" 200 ") {

@@ -37,34 +37,21 @@ pub(crate) fn create() -> Result<Folder> {
     base.lock().with_context(|| format!("cannot lock {BASE}"))?;
     sweep()?;
     let prefix = format!("{}-", std::process::id());
-    let folder = tempfile::Builder::new()
-        .prefix(&prefix)
-        .rand_bytes(5)
-        .tempdir_in(BASE)?;
+    let folder = tempfile::Builder::new().prefix(&prefix).rand_bytes(5).tempdir_in(BASE)?;
     let path = folder.path().join("lab.log");
-    let alive = File::options()
-        .create(true)
-        .read(true)
-        .append(true)
-        .open(path)?;
+    let alive = File::options().create(true).read(true).append(true).open(path)?;
     alive.try_lock().context("a new file is locked already")?;
     for name in ["docker", "exec", "log", "ovs", "tmp"] {
         fs::create_dir(folder.path().join(name))?;
     }
     // From here on the lab's supervisor removes it.
-    Ok(Folder {
-        path: folder.keep(),
-        alive,
-    })
+    Ok(Folder { path: folder.keep(), alive })
 }
 
 /// The name of a lab's cgroup.
 pub(crate) fn cgroup(folder: &Path) -> Result<String> {
     let name = folder.file_name().and_then(|name| name.to_str());
-    Ok(format!(
-        "{CGROUP_PREFIX}{}",
-        name.context("a lab's folder has a name")?
-    ))
+    Ok(format!("{CGROUP_PREFIX}{}", name.context("a lab's folder has a name")?))
 }
 
 fn open_base() -> Result<File> {

@@ -45,13 +45,9 @@ fn archive() -> Result<&'static [u8]> {
 fn make_archive() -> Result<Vec<u8>> {
     let root = tempfile::tempdir()?;
     let bin = root.path().join("bin");
-    for (folder, mode) in [
-        ("", 0o755),
-        ("bin", 0o755),
-        ("etc", 0o755),
-        ("tmp", 0o1777),
-        ("www", 0o755),
-    ] {
+    for (folder, mode) in
+        [("", 0o755), ("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("www", 0o755)]
+    {
         let path = root.path().join(folder);
         fs::create_dir_all(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
@@ -61,10 +57,7 @@ fn make_archive() -> Result<Vec<u8>> {
     fs::copy(&busybox, bin.join("busybox"))?;
     let applets = run(Command::new(&busybox).arg("--list"))?;
     // The list has busybox itself, which must stay a file.
-    for applet in applets
-        .lines()
-        .filter(|name| *name != "busybox" && !name.contains('/'))
-    {
+    for applet in applets.lines().filter(|name| *name != "busybox" && !name.contains('/')) {
         symlink("busybox", bin.join(applet))?;
     }
     tar(root.path())
@@ -73,11 +66,7 @@ fn make_archive() -> Result<Vec<u8>> {
 fn tar(root: &Path) -> Result<Vec<u8>> {
     let archive = tempfile::NamedTempFile::new()?;
     let mut tar = Command::new("tar");
-    tar.arg("-C")
-        .arg(root)
-        .args(["--owner=0", "--group=0", "-cf"])
-        .arg(archive.path())
-        .arg(".");
+    tar.arg("-C").arg(root).args(["--owner=0", "--group=0", "-cf"]).arg(archive.path()).arg(".");
     run(tar.env("PATH", search_path()))?;
     Ok(fs::read(archive.path())?)
 }

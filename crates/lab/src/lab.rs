@@ -32,12 +32,7 @@ impl Lab {
         dockerd: Service,
         namespaces: Arc<Namespaces>,
     ) -> Lab {
-        Lab {
-            dockerd,
-            vswitchd,
-            ovsdb_server,
-            namespaces,
-        }
+        Lab { dockerd, vswitchd, ovsdb_server, namespaces }
     }
 
     /// Starts `ovsdb-server`, `ovs-vswitchd` and `dockerd` with its image, and waits for all.
@@ -187,12 +182,8 @@ impl Lab {
     /// When the container does not run.
     pub fn container_pid(&self, container: &str) -> Result<u32> {
         let pid = self.docker(&["inspect", "--format={{.State.Pid}}", container])?;
-        let pid: u32 = pid
-            .parse()
-            .with_context(|| format!("{pid:?} is no process id"))?;
-        (pid != 0)
-            .then_some(pid)
-            .with_context(|| format!("the container {container} does not run"))
+        let pid: u32 = pid.parse().with_context(|| format!("{pid:?} is no process id"))?;
+        (pid != 0).then_some(pid).with_context(|| format!("the container {container} does not run"))
     }
 
     /// Runs one of the machine's programs in a container's network namespace, such as `ethtool`.
@@ -202,10 +193,7 @@ impl Lab {
     /// When the container does not run, or as [`run`](Self::run).
     pub fn run_in_netns_of(&self, container: &str, program: &str, args: &[&str]) -> Result<String> {
         let target = format!("--target={}", self.container_pid(container)?);
-        run(self
-            .command("nsenter")
-            .args([&target, "--net", "--", program])
-            .args(args))
+        run(self.command("nsenter").args([&target, "--net", "--", program]).args(args))
     }
 
     /// `ip -j …` in the lab's network namespace.

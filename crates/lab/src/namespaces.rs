@@ -65,9 +65,7 @@ impl Namespaces {
             .context("cannot start sh")?;
         let started = wait_for("the lab's namespaces", START_DEADLINE, || {
             if let Ok(pid) = fs::read_to_string(path.join("init")) {
-                return Ok(Some(
-                    pid.trim().parse().context("the init process's number"),
-                ));
+                return Ok(Some(pid.trim().parse().context("the init process's number")));
             }
             let ended = supervisor.try_wait()?;
             Ok(ended.map(|status| Err(anyhow!("the lab's supervisor ended ({status})"))))
@@ -138,14 +136,10 @@ impl Namespaces {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
-        let child = self
-            .spawn_in_pid_namespace(command)
-            .with_context(|| format!("cannot start {name}"))?;
+        let child =
+            self.spawn_in_pid_namespace(command).with_context(|| format!("cannot start {name}"))?;
         let process = Arc::new(Process::new(name.to_owned(), log, child));
-        self.spawned
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::downgrade(&process));
+        self.spawned.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&process));
         Ok(Daemon::new(process))
     }
 
@@ -191,25 +185,18 @@ impl Namespaces {
                 .context("cannot enter the lab's PID namespace")?;
             Ok(command.spawn()?)
         });
-        thread
-            .join()
-            .map_err(|_| anyhow!("the starting thread panicked"))?
+        thread.join().map_err(|_| anyhow!("the starting thread panicked"))?
     }
 
     /// Ends everything and waits until it is cleared away.
     fn end(&self) -> Result<()> {
-        let mut supervisor = self
-            .supervisor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut supervisor = self.supervisor.lock().unwrap_or_else(PoisonError::into_inner);
         drop(supervisor.stdin.take());
         let spawned = self.spawned.lock().unwrap_or_else(PoisonError::into_inner);
         for process in spawned.iter().filter_map(Weak::upgrade) {
             process.kill()?;
         }
-        wait_for("the end of the lab", END_DEADLINE, || {
-            Ok(supervisor.try_wait()?)
-        })?;
+        wait_for("the end of the lab", END_DEADLINE, || Ok(supervisor.try_wait()?))?;
         Ok(())
     }
 }

@@ -12,10 +12,8 @@ use crate::namespaces::Namespaces;
 use crate::service::Service;
 
 /// Where distributions and a build from source put the schema.
-const SCHEMAS: [&str; 2] = [
-    "/usr/share/openvswitch/vswitch.ovsschema",
-    "/usr/local/share/openvswitch/vswitch.ovsschema",
-];
+const SCHEMAS: [&str; 2] =
+    ["/usr/share/openvswitch/vswitch.ovsschema", "/usr/local/share/openvswitch/vswitch.ovsschema"];
 
 /// The folder of the database, the sockets and the pid files.
 fn folder(lab: &Path) -> PathBuf {
@@ -44,9 +42,7 @@ pub(crate) fn ovsdb_server(namespaces: &Arc<Namespaces>) -> Result<Service> {
     let database = folder(lab).join("conf.db").display().to_string();
     let schema = SCHEMAS.into_iter().find(|path| Path::new(path).is_file());
     let schema = schema.with_context(|| format!("none of {SCHEMAS:?} exists"))?;
-    run(namespaces
-        .command("ovsdb-tool")
-        .args(["create", &database, schema]))?;
+    run(namespaces.command("ovsdb-tool").args(["create", &database, schema]))?;
     let args = vec![
         database,
         format!("--remote=punix:{}", socket(lab).display()),
@@ -54,21 +50,14 @@ pub(crate) fn ovsdb_server(namespaces: &Arc<Namespaces>) -> Result<Service> {
         "--pidfile".to_owned(),
         "-vconsole:info".to_owned(),
     ];
-    Ok(Service::new(
-        "ovsdb-server",
-        args,
-        ovsdb_server_is_ready,
-        namespaces,
-    ))
+    Ok(Service::new("ovsdb-server", args, ovsdb_server_is_ready, namespaces))
 }
 
 fn ovsdb_server_is_ready(namespaces: &Namespaces) -> Result<()> {
     // Cheaper than a process a probe.
     UnixStream::connect(socket(namespaces.folder())).context("cannot connect to ovsdb-server")?;
     // Makes the one row of table Open_vSwitch, if there is none.
-    run(namespaces
-        .command("ovs-vsctl")
-        .args(["--timeout=5", "--no-wait", "init"]))?;
+    run(namespaces.command("ovs-vsctl").args(["--timeout=5", "--no-wait", "init"]))?;
     Ok(())
 }
 
@@ -88,12 +77,7 @@ pub(crate) fn vswitchd(namespaces: &Arc<Namespaces>) -> Service {
 fn vswitchd_is_ready(namespaces: &Namespaces) -> Result<()> {
     let run_folder = folder(namespaces.folder());
     fs::metadata(run_folder.join("ovs-vswitchd.pid")).context("no pid file yet")?;
-    let vsctl = |args: &[&str]| {
-        run(namespaces
-            .command("ovs-vsctl")
-            .arg("--timeout=5")
-            .args(args))
-    };
+    let vsctl = |args: &[&str]| run(namespaces.command("ovs-vsctl").arg("--timeout=5").args(args));
     let asked: u64 = vsctl(&["--no-wait", "get", "Open_vSwitch", ".", "next_cfg"])?.parse()?;
     let next = format!("next_cfg={}", asked + 1);
     vsctl(&["set", "Open_vSwitch", ".", &next])?;

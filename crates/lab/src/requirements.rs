@@ -40,9 +40,7 @@ pub(crate) fn check() -> Result<()> {
         && !is_static(&busybox)?
     {
         let path = busybox.display();
-        missing.push(format!(
-            "a static busybox: {path} is dynamic (package busybox-static)"
-        ));
+        missing.push(format!("a static busybox: {path} is dynamic (package busybox-static)"));
     }
     if missing.is_empty() {
         return Ok(());
@@ -55,10 +53,7 @@ pub(crate) fn check() -> Result<()> {
 
 /// The first program of that name in [`search_path`].
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    search_path()
-        .split(':')
-        .map(|folder| Path::new(folder).join(program))
-        .find(|p| p.is_file())
+    search_path().split(':').map(|folder| Path::new(folder).join(program)).find(|p| p.is_file())
 }
 
 /// Whether an ELF program needs no loader: none of its program headers is `PT_INTERP`.

@@ -41,14 +41,7 @@ impl Service {
         namespaces: &Arc<Namespaces>,
     ) -> Service {
         let namespaces = Arc::clone(namespaces);
-        Service {
-            name,
-            args,
-            env: &[],
-            ready,
-            namespaces,
-            daemon: Mutex::default(),
-        }
+        Service { name, args, env: &[], ready, namespaces, daemon: Mutex::default() }
     }
 
     /// Adds variables to its environment.
@@ -70,9 +63,7 @@ impl Service {
         }
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
         let program = PathBuf::from(self.name);
-        let daemon = self
-            .namespaces
-            .spawn(self.name, &program, &args, self.env)?;
+        let daemon = self.namespaces.spawn(self.name, &program, &args, self.env)?;
         let what = format!("{} to be ready", self.name);
         wait_for(&what, START_DEADLINE, || {
             if let Err(error) = daemon.check_running() {
@@ -94,9 +85,7 @@ impl Service {
     /// When it does not run or does not end in time.
     pub fn stop(&self) -> Result<()> {
         let mut slot = self.slot();
-        let daemon = slot
-            .as_ref()
-            .with_context(|| format!("{} does not run", self.name))?;
+        let daemon = slot.as_ref().with_context(|| format!("{} does not run", self.name))?;
         daemon.signal(Signal::TERM)?;
         daemon.wait_exit(STOP_DEADLINE)?;
         *slot = None;
@@ -110,9 +99,7 @@ impl Service {
     /// When it does not run.
     pub fn kill9(&self) -> Result<()> {
         let mut slot = self.slot();
-        let daemon = slot
-            .as_ref()
-            .with_context(|| format!("{} does not run", self.name))?;
+        let daemon = slot.as_ref().with_context(|| format!("{} does not run", self.name))?;
         daemon.kill9()?;
         *slot = None;
         Ok(())
@@ -135,9 +122,7 @@ impl Service {
     /// When it does not run.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let slot = self.slot();
-        slot.as_ref()
-            .with_context(|| format!("{} does not run", self.name))?
-            .signal(signal)
+        slot.as_ref().with_context(|| format!("{} does not run", self.name))?.signal(signal)
     }
 
     /// Its process id as this process sees it; `None` when it does not run.

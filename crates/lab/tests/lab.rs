@@ -14,20 +14,9 @@ fn a_lab_runs_containers_and_a_switch() -> Result<()> {
     let lab = Lab::start()?;
     eprintln!("the lab was up after {:?}", start.elapsed());
 
-    lab.vsctl(&[
-        "add-br",
-        "ovsbr0",
-        "--",
-        "set",
-        "Bridge",
-        "ovsbr0",
-        "datapath_type=netdev",
-    ])?;
+    lab.vsctl(&["add-br", "ovsbr0", "--", "set", "Bridge", "ovsbr0", "datapath_type=netdev"])?;
     assert_eq!(lab.vsctl(&["list-br"])?, "ovsbr0");
-    assert!(
-        lab.run("ovs-ofctl", &["show", "ovsbr0"])?
-            .contains("LOCAL(ovsbr0)")
-    );
+    assert!(lab.run("ovs-ofctl", &["show", "ovsbr0"])?.contains("LOCAL(ovsbr0)"));
     let links = lab.ip_json(&["link", "show", "dev", "ovsbr0"])?;
     assert_eq!(links[0]["ifname"], "ovsbr0");
 
@@ -37,18 +26,11 @@ fn a_lab_runs_containers_and_a_switch() -> Result<()> {
     assert_eq!(text, "with a space");
     assert_eq!(lab.exec("web", &["cat", "/www/index.html"])?, WWW_TEXT);
     let links = lab.container_ip_json("web", &["link"])?;
-    assert_eq!(
-        links.as_array().map(Vec::len),
-        Some(1),
-        "only lo in {links}"
-    );
+    assert_eq!(links.as_array().map(Vec::len), Some(1), "only lo in {links}");
 
     let start = Instant::now();
     lab.docker(&["stop", "web"])?;
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "containers stop at once"
-    );
+    assert!(start.elapsed() < Duration::from_secs(5), "containers stop at once");
     Ok(())
 }
 
@@ -62,15 +44,7 @@ fn two_labs_at_once_do_not_see_each_other() -> Result<()> {
     let (one, two) = (one?, two?);
     for (lab, name) in [(&one, "one"), (&two, "two")] {
         lab.run_container(name, &[])?;
-        lab.vsctl(&[
-            "add-br",
-            name,
-            "--",
-            "set",
-            "Bridge",
-            name,
-            "datapath_type=netdev",
-        ])?;
+        lab.vsctl(&["add-br", name, "--", "set", "Bridge", name, "datapath_type=netdev"])?;
     }
     for (lab, name) in [(&one, "one"), (&two, "two")] {
         assert_eq!(lab.docker(&["ps", "--format={{.Names}}"])?, name);
@@ -82,22 +56,12 @@ fn two_labs_at_once_do_not_see_each_other() -> Result<()> {
 #[test]
 fn the_machine_stays_as_it_is() -> Result<()> {
     let links = || -> Result<String> {
-        let output = std::process::Command::new("ip")
-            .args(["-j", "link"])
-            .output()?;
+        let output = std::process::Command::new("ip").args(["-j", "link"]).output()?;
         Ok(String::from_utf8(output.stdout)?)
     };
     let before = links()?;
     let lab = Lab::start()?;
-    lab.vsctl(&[
-        "add-br",
-        "ovsbr0",
-        "--",
-        "set",
-        "Bridge",
-        "ovsbr0",
-        "datapath_type=netdev",
-    ])?;
+    lab.vsctl(&["add-br", "ovsbr0", "--", "set", "Bridge", "ovsbr0", "datapath_type=netdev"])?;
     lab.run_container("web", &[])?;
     assert_eq!(links()?, before, "while the lab runs");
     let folder = lab.path().to_owned();
@@ -111,15 +75,7 @@ fn the_machine_stays_as_it_is() -> Result<()> {
 fn services_can_be_stopped_killed_and_started_again() -> Result<()> {
     let lab = Lab::builder().dockerd_arg("--live-restore").start()?;
     lab.run_container("web", &[])?;
-    lab.vsctl(&[
-        "add-br",
-        "ovsbr0",
-        "--",
-        "set",
-        "Bridge",
-        "ovsbr0",
-        "datapath_type=netdev",
-    ])?;
+    lab.vsctl(&["add-br", "ovsbr0", "--", "set", "Bridge", "ovsbr0", "datapath_type=netdev"])?;
     for service in [lab.ovsdb_server(), lab.vswitchd(), lab.dockerd()] {
         let first = service.pid().context("a pid")?;
         service.restart()?;
@@ -176,20 +132,11 @@ fn a_daemon_gets_signals_itself_and_its_log_is_kept() -> Result<()> {
 #[test]
 fn the_first_process_reaps_orphans() -> Result<()> {
     let lab = Lab::builder().without_docker().without_vswitchd().start()?;
-    lab.run(
-        "sh",
-        &[
-            "-c",
-            "for i in 1 2 3; do (true & exec sleep 0.01) & done; exit 0",
-        ],
-    )?;
+    lab.run("sh", &["-c", "for i in 1 2 3; do (true & exec sleep 0.01) & done; exit 0"])?;
     wait_for("no zombie in the lab", DEADLINE, || {
         // A process may end between the listing of the folder and the opening of its file.
         let states = lab.run("sh", &["-c", "cat /proc/[0-9]*/stat 2>/dev/null; true"])?;
-        let zombies: Vec<_> = states
-            .lines()
-            .filter(|line| line.contains(") Z "))
-            .collect();
+        let zombies: Vec<_> = states.lines().filter(|line| line.contains(") Z ")).collect();
         anyhow::ensure!(zombies.is_empty(), "{zombies:?}");
         Ok(Some(()))
     })
@@ -207,16 +154,11 @@ fn a_daemon_may_outlive_its_lab() -> Result<()> {
 #[test]
 fn a_failed_command_shows_everything() -> Result<()> {
     let lab = Lab::builder().without_docker().without_vswitchd().start()?;
-    let error = lab
-        .run("sh", &["-c", "echo out; echo err >&2; exit 3"])
-        .unwrap_err();
+    let error = lab.run("sh", &["-c", "echo out; echo err >&2; exit 3"]).unwrap_err();
     let text = format!("{error:#}");
-    for part in [
-        "sh -c 'echo out; echo err >&2; exit 3'",
-        "exit status: 3",
-        "stdout: out",
-        "stderr: err",
-    ] {
+    for part in
+        ["sh -c 'echo out; echo err >&2; exit 3'", "exit status: 3", "stdout: out", "stderr: err"]
+    {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     Ok(())
@@ -224,12 +166,7 @@ fn a_failed_command_shows_everything() -> Result<()> {
 
 #[test]
 fn a_wait_says_what_it_waited_for_and_the_last_state() {
-    let error = wait_for::<()>("the moon", Duration::from_millis(5), || {
-        anyhow::bail!("it is new")
-    });
+    let error = wait_for::<()>("the moon", Duration::from_millis(5), || anyhow::bail!("it is new"));
     let text = error.unwrap_err().to_string();
-    assert!(
-        text.contains("the moon") && text.contains("it is new"),
-        "{text}"
-    );
+    assert!(text.contains("the moon") && text.contains("it is new"), "{text}");
 }

@@ -21,12 +21,7 @@ fn owner() -> Result<()> {
     let lab = Lab::start()?;
     lab.run_container("web", &[])?;
     let _daemon = lab.spawn(Path::new("sleep"), &["1000"], &[])?;
-    println!(
-        "\n{MARK}{} {} {}",
-        lab.path().display(),
-        lab.cgroup()?,
-        lab.init_pid()
-    );
+    println!("\n{MARK}{} {} {}", lab.path().display(), lab.cgroup()?, lab.init_pid());
     let mut word = String::new();
     std::io::stdin().read_to_string(&mut word)?;
     assert_ne!(word, "panic", "as the test wishes");
@@ -60,12 +55,7 @@ impl Owner {
         let line = line.context("the owner ended without a lab")?;
         let mut words = line.split(' ');
         let mut word = || words.next().map(str::to_owned).context("a word");
-        Ok(Owner {
-            process,
-            folder: word()?.into(),
-            cgroup: word()?,
-            init: word()?.parse()?,
-        })
+        Ok(Owner { process, folder: word()?.into(), cgroup: word()?, init: word()?.parse()? })
     }
 }
 
@@ -112,25 +102,13 @@ fn state_and_start(pid: u32) -> Option<(String, String)> {
 }
 
 fn lab_name(folder: &Path) -> &str {
-    folder
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("?")
+    folder.file_name().and_then(|name| name.to_str()).unwrap_or("?")
 }
 
 fn cgroups(name: &str) -> Vec<PathBuf> {
     let mut tops = vec![PathBuf::from("/sys/fs/cgroup")];
-    tops.extend(
-        fs::read_dir("/sys/fs/cgroup")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path()),
-    );
-    tops.into_iter()
-        .map(|top| top.join(name))
-        .filter(|path| path.exists())
-        .collect()
+    tops.extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path()));
+    tops.into_iter().map(|top| top.join(name)).filter(|path| path.exists()).collect()
 }
 
 /// Ends the owner in some way and checks that all traces of its lab vanish.
@@ -143,10 +121,7 @@ fn check(end: impl FnOnce(&mut Child) -> Result<()>) -> Result<()> {
         ensure!(found.len() >= 11, "{found:?}");
         Ok(Some(found))
     })?;
-    ensure!(
-        !cgroups(&owner.cgroup).is_empty(),
-        "the container has a cgroup"
-    );
+    ensure!(!cgroups(&owner.cgroup).is_empty(), "the container has a cgroup");
 
     end(&mut owner.process)?;
     owner.process.wait()?;
@@ -186,15 +161,11 @@ fn the_next_lab_sweeps_what_a_killed_supervisor_left() -> Result<()> {
     let mut owner = Owner::start()?;
     let before = processes(&owner.folder, owner.init)?;
     let supervisor = supervisor_of(owner.init)?;
-    let status = Command::new("kill")
-        .args(["-9", &supervisor.to_string()])
-        .status()?;
+    let status = Command::new("kill").args(["-9", &supervisor.to_string()]).status()?;
     ensure!(status.success());
     owner.process.kill()?;
     owner.process.wait()?;
-    wait_for("the processes of the lab to end", DEADLINE, || {
-        ensure_ended(&before).map(Some)
-    })?;
+    wait_for("the processes of the lab to end", DEADLINE, || ensure_ended(&before).map(Some))?;
     // Another test's lab may have started in between, and have swept already.
     let _next = Lab::builder().without_docker().without_vswitchd().start()?;
     ensure!(!owner.folder.exists(), "the folder is there");

@@ -26,12 +26,7 @@ const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 /// Announces the addresses from an interface of the calling thread's namespace.
 pub(crate) fn announce(name: &LinkName, mac: MacAddress, addresses: &[IpNet]) -> io::Result<()> {
     // Protocol 0: the socket sends and never receives.
-    let socket = socket_with(
-        AddressFamily::PACKET,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let index = name_to_index(&socket, name.as_str())?;
     for address in addresses {
         let frame = match address.addr() {
@@ -130,11 +125,7 @@ fn send(socket: &OwnedFd, index: u32, frame: &[u8]) -> io::Result<()> {
             size_of_val(&to) as libc::socklen_t,
         )
     };
-    if sent < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -152,10 +143,8 @@ mod tests {
 
     #[test]
     fn an_arp_announcement_asks_for_its_own_address() {
-        let frame = gratuitous_arp(
-            "02:00:00:00:00:05".parse().unwrap(),
-            Ipv4Addr::new(10, 0, 0, 5),
-        );
+        let frame =
+            gratuitous_arp("02:00:00:00:00:05".parse().unwrap(), Ipv4Addr::new(10, 0, 0, 5));
         assert_eq!(frame.len(), 42);
         assert_eq!(frame[28..32], frame[38..42]);
         assert_eq!(frame[..6], BROADCAST_MAC);

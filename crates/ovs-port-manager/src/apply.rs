@@ -57,19 +57,8 @@ impl World {
                 self.links.delete(subject.id, link).await?;
                 link
             }
-            Step::AddPort {
-                bridge,
-                port,
-                vlan,
-                key,
-                container_name,
-                start,
-            } => {
-                let ids = switch::Ids {
-                    key,
-                    container_name,
-                    start,
-                };
+            Step::AddPort { bridge, port, vlan, key, container_name, start } => {
+                let ids = switch::Ids { key, container_name, start };
                 self.switch.add_port(bridge, port, *vlan, &ids).await?;
                 port
             }

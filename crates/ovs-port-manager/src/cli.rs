@@ -93,15 +93,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         %datapath,
         "started"
     );
-    let world = World {
-        switch,
-        links: Links::new().into(),
-    };
-    let defaults = Defaults {
-        bridge: config.default_bridge,
-        interface: config.default_interface,
-        datapath,
-    };
+    let world = World { switch, links: Links::new().into() };
+    let defaults =
+        Defaults { bridge: config.default_bridge, interface: config.default_interface, datapath };
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -14,10 +14,8 @@ use serde::{Deserialize, Deserializer, de};
 use crate::docker;
 
 /// Where a configuration file is looked for, in this order, when `--config` is not given.
-const PLACES: [&str; 2] = [
-    "/etc/ovs-port-manager/ovs-port-manager.yaml",
-    "configs/ovs-port-manager.yaml",
-];
+const PLACES: [&str; 2] =
+    ["/etc/ovs-port-manager/ovs-port-manager.yaml", "configs/ovs-port-manager.yaml"];
 /// What the names of environment variables begin with: `OVS_PORT_MANAGER_DEFAULT_BRIDGE` and so on.
 const PREFIX: &str = "OVS_PORT_MANAGER";
 /// The variable that names the file; it is no option of the file's.
@@ -169,23 +167,14 @@ fn or_default<T: FromStr>(
 }
 
 fn read_file(path: &Path) -> Result<Options, Error> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Unreadable {
-        path: path.to_owned(),
-        source,
-    })?;
-    read(
-        File::from_str(&text, FileFormat::Yaml),
-        &path.display().to_string(),
-    )
+    let text = fs::read_to_string(path)
+        .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+    read(File::from_str(&text, FileFormat::Yaml), &path.display().to_string())
 }
 
 fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Options, Error> {
-    let variables = variables
-        .filter(|(name, _)| name != FILE_VARIABLE)
-        .collect();
-    let source = Environment::with_prefix(PREFIX)
-        .prefix_separator("_")
-        .source(Some(variables));
+    let variables = variables.filter(|(name, _)| name != FILE_VARIABLE).collect();
+    let source = Environment::with_prefix(PREFIX).prefix_separator("_").source(Some(variables));
     read(source, &format!("environment variables {PREFIX}_…"))
 }
 
@@ -197,10 +186,7 @@ fn read(
         .add_source(source)
         .build()
         .and_then(::config::Config::try_deserialize)
-        .map_err(|error| Error::Invalid {
-            layer: layer.to_owned(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| Error::Invalid { layer: layer.to_owned(), reason: error.to_string() })
 }
 
 /// Reads an option as the flag of the same name is read.
@@ -210,9 +196,7 @@ where
     T: FromStr<Err: fmt::Display>,
 {
     let text = String::deserialize(deserializer)?;
-    text.parse()
-        .map(Some)
-        .map_err(|error| de::Error::custom(format!("'{text}': {error}")))
+    text.parse().map(Some).map_err(|error| de::Error::custom(format!("'{text}': {error}")))
 }
 
 /// Why a text is not one of a few words.

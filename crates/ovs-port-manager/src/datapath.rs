@@ -40,9 +40,6 @@ pub(crate) fn of_kernel() -> io::Result<Datapath> {
             Ok(Datapath::Netdev)
         }
         NetlinkPayload::Error(error) => Err(error.to_io()),
-        other => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{other:?}"),
-        )),
+        other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{other:?}"))),
     }
 }

@@ -20,6 +20,8 @@ use tracing::{info, warn};
 
 /// How long Docker may take to answer before it counts as not answering.
 const ANSWER: Duration = Duration::from_secs(5);
+/// The longest pause between tries to connect again: Docker is near, and asking costs next to nothing.
+const RECONNECT: Duration = Duration::from_secs(1);
 /// Events that change whether a container has a network namespace.
 const EVENTS: [&str; 3] = ["start", "die", "destroy"];
 
@@ -37,11 +39,7 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let path = Path::new(text.strip_prefix("unix://").ok_or(InvalidEndpoint)?);
-        if path.is_absolute() {
-            Ok(Self(path.to_owned()))
-        } else {
-            Err(InvalidEndpoint)
-        }
+        if path.is_absolute() { Ok(Self(path.to_owned())) } else { Err(InvalidEndpoint) }
     }
 }
 
@@ -63,16 +61,9 @@ pub(crate) enum Error {
     #[error("Docker at {endpoint} did not answer within {} s", ANSWER.as_secs())]
     Silent { endpoint: Endpoint },
     #[error("Docker at {endpoint} cannot {what}")]
-    Engine {
-        endpoint: Endpoint,
-        what: &'static str,
-        source: BollardError,
-    },
+    Engine { endpoint: Endpoint, what: &'static str, source: BollardError },
     #[error("Docker at {endpoint} sent a container without {what}")]
-    Incomplete {
-        endpoint: Endpoint,
-        what: &'static str,
-    },
+    Incomplete { endpoint: Endpoint, what: &'static str },
 }
 
 /// What the event stream tells.
@@ -94,11 +85,8 @@ pub(crate) struct Docker {
 impl Docker {
     /// Connects and makes sure that the engine answers.
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
-        let engine = |source| Error::Engine {
-            endpoint: endpoint.clone(),
-            what: "be spoken to",
-            source,
-        };
+        let engine =
+            |source| Error::Engine { endpoint: endpoint.clone(), what: "be spoken to", source };
         let client = bollard::Docker::connect_with_unix(
             &endpoint.0.to_string_lossy(),
             // Ours comes first, and says what it is.
@@ -106,32 +94,18 @@ impl Docker {
             bollard::API_DEFAULT_VERSION,
         )
         .map_err(engine)?;
-        let silent = |_| Error::Silent {
-            endpoint: endpoint.clone(),
-        };
-        let client = timeout(ANSWER, client.negotiate_version())
-            .await
-            .map_err(silent)?
-            .map_err(engine)?;
-        Ok(Self {
-            client,
-            endpoint: endpoint.clone(),
-        })
+        let silent = |_| Error::Silent { endpoint: endpoint.clone() };
+        let client =
+            timeout(ANSWER, client.negotiate_version()).await.map_err(silent)?.map_err(engine)?;
+        Ok(Self { client, endpoint: endpoint.clone() })
     }
 
     /// The containers that run now and have a label of ours.
     pub(crate) async fn list(&self) -> Result<Vec<ContainerId>, Error> {
         let running = HashMap::from([("status", vec!["running", "paused"])]);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&running)
-            .build();
-        let containers = self
-            .ask(
-                "list containers",
-                self.client.list_containers(Some(options)),
-            )
-            .await?;
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&running).build();
+        let containers =
+            self.ask("list containers", self.client.list_containers(Some(options))).await?;
         containers
             .into_iter()
             .filter(|container| concerns_us(container.labels.as_ref()))
@@ -142,18 +116,12 @@ impl Docker {
     /// One container, or `None` if there is none of that id.
     pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
         match self
-            .ask(
-                "inspect a container",
-                self.client.inspect_container(id.as_str(), None),
-            )
+            .ask("inspect a container", self.client.inspect_container(id.as_str(), None))
             .await
         {
             Ok(response) => self.container(response).map(Some),
             Err(Error::Engine {
-                source:
-                    BollardError::DockerResponseServerError {
-                        status_code: 404, ..
-                    },
+                source: BollardError::DockerResponseServerError { status_code: 404, .. },
                 ..
             }) => Ok(None),
             Err(error) => Err(error),
@@ -184,7 +152,7 @@ impl Docker {
                 backoff = Backoff::default();
                 since = now();
             }
-            sleep(backoff.fail(fastrand::f64())).await;
+            sleep(backoff.fail(fastrand::f64()).min(RECONNECT)).await;
         }
     }
 
@@ -192,10 +160,7 @@ impl Docker {
     async fn stream(&self, since: &str, sender: &mpsc::UnboundedSender<Event>) -> String {
         // Only containers' events: the client gives up on types of object that it does not know.
         let filters = HashMap::from([("type", vec!["container"]), ("event", EVENTS.to_vec())]);
-        let options = EventsOptionsBuilder::default()
-            .since(since)
-            .filters(&filters)
-            .build();
+        let options = EventsOptionsBuilder::default().since(since).filters(&filters).build();
         let mut events = std::pin::pin!(self.client.events(Some(options)));
         info!(docker = %self.endpoint, "following Docker's events");
         loop {
@@ -219,63 +184,37 @@ impl Docker {
     ) -> Result<T, Error> {
         match timeout(ANSWER, request).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) => Err(Error::Engine {
-                endpoint: self.endpoint.clone(),
-                what,
-                source,
-            }),
-            Err(_) => Err(Error::Silent {
-                endpoint: self.endpoint.clone(),
-            }),
+            Ok(Err(source)) => Err(Error::Engine { endpoint: self.endpoint.clone(), what, source }),
+            Err(_) => Err(Error::Silent { endpoint: self.endpoint.clone() }),
         }
     }
 
     fn id(&self, text: Option<&str>) -> Result<ContainerId, Error> {
-        text.and_then(|id| id.parse().ok())
-            .ok_or_else(|| self.incomplete("a full id"))
+        text.and_then(|id| id.parse().ok()).ok_or_else(|| self.incomplete("a full id"))
     }
 
     fn incomplete(&self, what: &'static str) -> Error {
-        Error::Incomplete {
-            endpoint: self.endpoint.clone(),
-            what,
-        }
+        Error::Incomplete { endpoint: self.endpoint.clone(), what }
     }
 
     fn container(&self, response: ContainerInspectResponse) -> Result<Container, Error> {
         let state = response.state.ok_or_else(|| self.incomplete("a state"))?;
-        let pid = state
-            .pid
-            .and_then(|pid| u32::try_from(pid).ok())
-            .filter(|pid| *pid > 0);
+        let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
         let runs = state.running == Some(true) && state.restarting != Some(true);
         let state = match (runs, pid, state.started_at) {
-            (true, Some(pid), Some(start)) => State::Running {
-                pid,
-                start: Start(start),
-            },
+            (true, Some(pid), Some(start)) => State::Running { pid, start: Start(start) },
             _ => State::Stopped,
         };
-        let mode = response
-            .host_config
-            .and_then(|host| host.network_mode)
-            .unwrap_or_default();
+        let mode = response.host_config.and_then(|host| host.network_mode).unwrap_or_default();
         let network = match mode.split_once(':') {
             Some(("container", other)) => Network::Container(other.to_owned()),
             _ if mode == "host" => Network::Host,
             _ => Network::Own,
         };
-        let labels = response
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default();
+        let labels = response.config.and_then(|config| config.labels).unwrap_or_default();
         Ok(Container {
             id: self.id(response.id.as_deref())?,
-            name: response
-                .name
-                .unwrap_or_default()
-                .trim_start_matches('/')
-                .to_owned(),
+            name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
             labels: labels.into_iter().collect(),
             state,
             network,
@@ -298,8 +237,6 @@ fn concerns_us(labels: Option<&HashMap<String, String>>) -> bool {
 
 /// The time as Docker's `since` wants it: seconds and nanoseconds.
 fn now() -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("{}.{:09}", now.as_secs(), now.subsec_nanos())
 }

@@ -23,16 +23,8 @@ struct Value {
 /// Switches transmit checksum offload of an interface of the calling thread's namespace on or off, as
 /// `ethtool -K NAME tx on|off` does. Segmentation offload, which needs it, goes off with it.
 pub(crate) fn set_tx_checksum(name: &LinkName, on: bool) -> io::Result<()> {
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
-    let mut value = Value {
-        command: ETHTOOL_STXCSUM,
-        data: on.into(),
-    };
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let mut value = Value { command: ETHTOOL_STXCSUM, data: on.into() };
     // SAFETY: `ifreq` is plain data, for which all zeroes is a valid value.
     #[allow(unsafe_code)]
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
@@ -45,9 +37,5 @@ pub(crate) fn set_tx_checksum(name: &LinkName, on: bool) -> io::Result<()> {
     // with ETHTOOL_STXCSUM reads exactly one `ethtool_value`.
     #[allow(unsafe_code)]
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

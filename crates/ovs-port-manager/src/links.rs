@@ -29,9 +29,9 @@ pub(crate) enum Error {
 
 /// All links of ours in the host's namespace.
 ///
-/// What is known comes from a listing of the kernel's and from our own doings since. A link that somebody
-/// else deletes, or that the kernel deletes with its container's namespace, stays known until the next
-/// listing; deleting it once more does no harm.
+/// What is known comes from a listing of the kernel's and from our own doings since, and is confirmed
+/// whenever it is asked for: somebody else may have deleted a link, or the kernel with its container's
+/// namespace.
 pub(crate) struct Links {
     known: Mutex<HashMap<ContainerId, Vec<ObservedLink>>>,
     permits: Semaphore,
@@ -39,19 +39,14 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new() -> Self {
-        Self {
-            known: Mutex::default(),
-            permits: Semaphore::new(IN_FLIGHT as usize),
-        }
+        Self { known: Mutex::default(), permits: Semaphore::new(IN_FLIGHT as usize) }
     }
 
     /// Lists the kernel's links anew; returns whose they are.
     pub(crate) async fn refresh(&self) -> Result<Vec<ContainerId>, Error> {
         // With nothing else under way, the listing cannot miss what has just been made.
         let _all = self.permits.acquire_many(IN_FLIGHT).await?;
-        let links = spawn_blocking(netlink::list)
-            .await
-            .map_err(io::Error::other)??;
+        let links = spawn_blocking(netlink::list).await.map_err(io::Error::other)??;
         let mut known = self.known();
         known.clear();
         for (key, link) in links {
@@ -60,18 +55,25 @@ impl Links {
         Ok(known.keys().cloned().collect())
     }
 
-    /// The links of one container.
-    pub(crate) fn of(&self, container: &ContainerId) -> Vec<ObservedLink> {
-        self.known().get(container).cloned().unwrap_or_default()
+    /// The links of one container that are still there.
+    pub(crate) async fn of(&self, container: &ContainerId) -> Result<Vec<ObservedLink>, Error> {
+        let believed = self.known().get(container).cloned().unwrap_or_default();
+        let names: Vec<_> = believed.iter().map(|link| link.name.clone()).collect();
+        if names.is_empty() {
+            return Ok(believed);
+        }
+        let missing =
+            spawn_blocking(move || netlink::missing(&names)).await.map_err(io::Error::other)??;
+        for name in &missing {
+            self.forget(container, name);
+        }
+        Ok(believed.into_iter().filter(|link| !missing.contains(&link.name)).collect())
     }
 
     /// Makes a veth pair into a namespace; nothing of it is left on failure.
     pub(crate) async fn add(&self, spec: LinkSpec, netns: OwnedFd) -> Result<Created, Error> {
         let _permit = self.permits.acquire().await?;
-        let link = ObservedLink {
-            name: spec.name.clone(),
-            start: spec.start.clone(),
-        };
+        let link = ObservedLink { name: spec.name.clone(), start: spec.start.clone() };
         let container = spec.key.container.clone();
         let created = netns::on_own_thread(move || netlink::create(&spec, &netns)).await??;
         self.known().entry(container).or_default().push(link);
@@ -86,9 +88,12 @@ impl Links {
     ) -> Result<(), Error> {
         let _permit = self.permits.acquire().await?;
         let link = name.clone();
-        spawn_blocking(move || netlink::delete(&link))
-            .await
-            .map_err(io::Error::other)??;
+        spawn_blocking(move || netlink::delete(&link)).await.map_err(io::Error::other)??;
+        self.forget(container, name);
+        Ok(())
+    }
+
+    fn forget(&self, container: &ContainerId, name: &LinkName) {
         let mut known = self.known();
         if let Some(links) = known.get_mut(container) {
             links.retain(|link| link.name != *name);
@@ -96,7 +101,6 @@ impl Links {
                 known.remove(container);
             }
         }
-        Ok(())
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<ContainerId, Vec<ObservedLink>>> {

@@ -45,9 +45,7 @@ pub(crate) fn of_container(pid: u32, container: &ContainerId) -> Result<OwnedFd,
     let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
     let own = "/proc/self/ns/net";
     let host = fs::metadata(own).map_err(|error| gone_or(pid, own, error))?;
-    let theirs = file
-        .metadata()
-        .map_err(|error| gone_or(pid, &path, error))?;
+    let theirs = file.metadata().map_err(|error| gone_or(pid, &path, error))?;
     if identity(theirs) == identity(host) {
         return Err(Error::HostNamespace { pid });
     }
@@ -57,10 +55,7 @@ pub(crate) fn of_container(pid: u32, container: &ContainerId) -> Result<OwnedFd,
 fn gone_or(pid: u32, path: &str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => Error::Gone { pid },
-        _ => Error::Open {
-            path: path.to_owned(),
-            source: error,
-        },
+        _ => Error::Open { path: path.to_owned(), source: error },
     }
 }
 
@@ -78,13 +73,9 @@ pub(crate) async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
     let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("netns".to_owned())
-        .spawn(move || {
-            // Nobody listens when the caller was cancelled; the work is done all the same.
-            let _ = sender.send(work());
-        })?;
-    receiver
-        .await
-        .map_err(|_| io::Error::other("the thread inside the namespace panicked"))
+    std::thread::Builder::new().name("netns".to_owned()).spawn(move || {
+        // Nobody listens when the caller was cancelled; the work is done all the same.
+        let _ = sender.send(work());
+    })?;
+    receiver.await.map_err(|_| io::Error::other("the thread inside the namespace panicked"))
 }

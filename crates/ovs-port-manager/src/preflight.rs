@@ -14,26 +14,14 @@ struct Capability {
 }
 
 const CAPABILITIES: [Capability; 4] = [
-    Capability {
-        name: "net_admin",
-        bit: 12,
-        reason: "make links",
-    },
-    Capability {
-        name: "net_raw",
-        bit: 13,
-        reason: "announce addresses",
-    },
+    Capability { name: "net_admin", bit: 12, reason: "make links" },
+    Capability { name: "net_raw", bit: 13, reason: "announce addresses" },
     Capability {
         name: "sys_ptrace",
         bit: 19,
         reason: "open the namespaces of other users' processes",
     },
-    Capability {
-        name: "sys_admin",
-        bit: 21,
-        reason: "enter network namespaces",
-    },
+    Capability { name: "sys_admin", bit: 21, reason: "enter network namespaces" },
 ];
 
 /// What is missing.
@@ -47,32 +35,17 @@ pub(crate) enum Error {
     #[error("cannot tell which capabilities this process has")]
     Status(#[source] io::Error),
     #[error("no {service} socket at {path}: {advice}", path = path.display())]
-    NoSocket {
-        service: &'static str,
-        path: PathBuf,
-        advice: &'static str,
-    },
+    NoSocket { service: &'static str, path: PathBuf, advice: &'static str },
     #[error(
         "permission denied on {service}'s socket {path}: run it as root, or as a member of the \
          socket's group",
         path = path.display()
     )]
-    Denied {
-        service: &'static str,
-        path: PathBuf,
-    },
+    Denied { service: &'static str, path: PathBuf },
     #[error("nobody listens on {service}'s socket {path}: {advice}", path = path.display())]
-    Dead {
-        service: &'static str,
-        path: PathBuf,
-        advice: &'static str,
-    },
+    Dead { service: &'static str, path: PathBuf, advice: &'static str },
     #[error("cannot connect to {service}'s socket {path}", path = path.display())]
-    Socket {
-        service: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Socket { service: &'static str, path: PathBuf, source: io::Error },
 }
 
 /// Makes sure that the process may do what it will have to do.
@@ -88,11 +61,7 @@ pub(crate) fn capabilities() -> Result<(), Error> {
         .filter(|capability| effective & (1 << capability.bit) == 0)
         .map(|capability| format!("{} ({})", capability.reason, capability.name))
         .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Capabilities(missing.join(", ")))
-    }
+    if missing.is_empty() { Ok(()) } else { Err(Error::Capabilities(missing.join(", "))) }
 }
 
 /// Makes sure that Docker's socket can be connected to.
@@ -115,21 +84,9 @@ fn socket(service: &'static str, path: &Path, advice: &'static str) -> Result<()
     };
     let path = path.to_owned();
     Err(match error.kind() {
-        io::ErrorKind::NotFound => Error::NoSocket {
-            service,
-            path,
-            advice,
-        },
+        io::ErrorKind::NotFound => Error::NoSocket { service, path, advice },
         io::ErrorKind::PermissionDenied => Error::Denied { service, path },
-        io::ErrorKind::ConnectionRefused => Error::Dead {
-            service,
-            path,
-            advice,
-        },
-        _ => Error::Socket {
-            service,
-            path,
-            source: error,
-        },
+        io::ErrorKind::ConnectionRefused => Error::Dead { service, path, advice },
+        _ => Error::Socket { service, path, source: error },
     })
 }

@@ -67,6 +67,8 @@ enum Told {
 struct Survey {
     running: bool,
     again: bool,
+    /// One has succeeded.
+    done_once: bool,
     backoff: Backoff,
 }
 
@@ -74,22 +76,14 @@ struct Survey {
 enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
-    Announced {
-        container: ContainerId,
-        result: Result<(), String>,
-    },
+    Announced { container: ContainerId, result: Result<(), String> },
 }
 
 impl Reconciler {
     pub(crate) fn new(docker: Docker, world: World, defaults: Defaults) -> Self {
         let inspections = Semaphore::new(INSPECTIONS);
         Self {
-            observer: Arc::new(Observer {
-                docker,
-                world,
-                defaults,
-                inspections,
-            }),
+            observer: Arc::new(Observer { docker, world, defaults, inspections }),
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
@@ -137,14 +131,17 @@ impl Reconciler {
     fn look(&mut self, container: ContainerId) {
         let entry = self.entries.entry(container.clone()).or_default();
         self.timers.cancel(&Timer::Look(container.clone()));
+        if !self.survey.done_once {
+            // Which links there are is not known yet. The first survey looks at all known containers.
+            return;
+        }
         if entry.looking {
             entry.again = true;
             return;
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        self.work
-            .spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
     }
 
     /// Finds out which containers there are, here and there, to look at each.
@@ -156,29 +153,19 @@ impl Reconciler {
         }
         self.survey.running = true;
         let observer = Arc::clone(&self.observer);
-        self.work
-            .spawn(async move { Done::Survey(observer.survey().await) });
+        self.work.spawn(async move { Done::Survey(observer.survey().await) });
     }
 
     fn finish(&mut self, done: Done) {
         match done {
             Done::Look(look) => self.finish_look(*look),
             Done::Survey(result) => self.finish_survey(result),
-            Done::Announced {
-                container,
-                result: Ok(()),
-            } => {
+            Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");
             }
-            Done::Announced {
-                container,
-                result: Err(reason),
-            } => {
+            Done::Announced { container, result: Err(reason) } => {
                 // Peers find the container all the same, only later.
-                debug!(
-                    container = container.short(),
-                    reason, "could not announce the addresses"
-                );
+                debug!(container = container.short(), reason, "could not announce the addresses");
             }
         }
     }
@@ -187,10 +174,8 @@ impl Reconciler {
         self.survey.running = false;
         match result {
             Ok(containers) => {
-                info!(
-                    containers = containers.len(),
-                    "looking at all labelled containers"
-                );
+                info!(containers = containers.len(), "looking at all labelled containers");
+                self.survey.done_once = true;
                 self.survey.backoff = Backoff::default();
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
@@ -209,11 +194,7 @@ impl Reconciler {
     }
 
     fn finish_look(&mut self, look: Look) {
-        let Look {
-            container,
-            name,
-            result,
-        } = look;
+        let Look { container, name, result } = look;
         let Some(entry) = self.entries.get_mut(&container) else {
             return;
         };
@@ -233,10 +214,7 @@ impl Reconciler {
                 let told = Some(Told::Denied(start));
                 if entry.told != told {
                     let reasons = reasons.join("; ");
-                    warn!(
-                        container = container.short(),
-                        name, "not attached: {reasons}"
-                    );
+                    warn!(container = container.short(), name, "not attached: {reasons}");
                     entry.told = told;
                 }
             }
@@ -254,13 +232,8 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
-        entry.backoff = Backoff::default();
-        entry.told = None;
         let fresh = attached.fresh;
-        let same = entry
-            .attached
-            .as_ref()
-            .is_some_and(|before| before.port == attached.port);
+        let same = entry.attached.as_ref().is_some_and(|before| before.port == attached.port);
         entry.ready = entry.ready && same && !fresh;
         let port = attached.port.clone();
         entry.attached = Some(attached);
@@ -276,15 +249,13 @@ impl Reconciler {
         let Some(attached) = &entry.attached else {
             return;
         };
-        let (id, name, port) = (
-            container.short(),
-            &attached.spec.container_name,
-            &attached.port,
-        );
+        let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
         let timer = Timer::Ready(container.clone());
         match readiness {
             Readiness::Ready { ofport } if !entry.ready => {
                 entry.ready = true;
+                entry.backoff = Backoff::default();
+                entry.told = None;
                 self.timers.cancel(&timer);
                 if attached.fresh {
                     let after = attached.since.elapsed();
@@ -304,18 +275,13 @@ impl Reconciler {
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
                 self.failed(container, &name, &reason);
-                // Its link may be gone, which a look at this container alone does not show.
-                self.look_at_everything_later();
             }
         }
     }
 
     /// Tells the container's neighbours where it is now.
     fn announce(&mut self, container: &ContainerId) {
-        let Some(attached) = self
-            .entries
-            .get(container)
-            .and_then(|entry| entry.attached.as_ref())
+        let Some(attached) = self.entries.get(container).and_then(|entry| entry.attached.as_ref())
         else {
             return;
         };
@@ -323,10 +289,7 @@ impl Reconciler {
         self.work.spawn(async move {
             let id = container.clone();
             let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
-            let result = work
-                .await
-                .map_err(|error| error.to_string())
-                .and_then(|done| done);
+            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
             Done::Announced { container, result }
         });
     }
@@ -357,23 +320,14 @@ impl Reconciler {
         self.timers.set(Timer::Look(container.clone()), pause);
     }
 
-    fn look_at_everything_later(&mut self) {
-        if !self.survey.running && !self.timers.is_set(&Timer::Survey) {
-            let pause = self.survey.backoff.fail(fastrand::f64());
-            self.timers.set(Timer::Survey, pause);
-        }
-    }
-
     fn timer_rang(&mut self) {
         for timer in self.timers.take_due() {
             match timer {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Ready(container) => {
-                    let attached = self
-                        .entries
-                        .get(&container)
-                        .and_then(|entry| entry.attached.as_ref());
+                    let attached =
+                        self.entries.get(&container).and_then(|entry| entry.attached.as_ref());
                     if let Some(Attached { spec, port, .. }) = attached {
                         let (id, name) = (container.short(), &spec.container_name);
                         warn!(
@@ -387,7 +341,7 @@ impl Reconciler {
         }
     }
 
-    /// An Interface row has come, changed or gone.
+    /// An Interface row has come, changed or gone: look how the port stands now, which may be newer.
     fn interface_changed(&mut self, change: &Change<Interface>) {
         let Some(row) = change.new.as_deref().or(change.old.as_deref()) else {
             return;
@@ -398,13 +352,14 @@ impl Reconciler {
         let Some(entry) = self.entries.get(&container) else {
             return;
         };
-        let ours = entry
-            .attached
-            .as_ref()
-            .is_some_and(|port| port.port.as_str() == row.name);
-        match &change.new {
-            _ if !ours => {}
-            Some(row) => self.readiness(&container, switch::readiness(row)),
+        let Some(port) = entry.attached.as_ref().map(|attached| &attached.port) else {
+            return;
+        };
+        if port.as_str() != row.name {
+            return;
+        }
+        match self.observer.world.switch.readiness(port) {
+            Some(readiness) => self.readiness(&container, readiness),
             // While it is looked at, the row may well be gone by our own doing.
             None if entry.looking => {}
             None => self.look(container),

@@ -28,10 +28,7 @@ const OWNER: &str = "ovs-port-manager";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot {what} in OVSDB")]
-    Transact {
-        what: String,
-        source: ovsdb::TransactError,
-    },
+    Transact { what: String, source: ovsdb::TransactError },
     #[error("bridge {0} has disappeared")]
     NoBridge(LinkName),
     #[error("port {0} has disappeared")]
@@ -64,10 +61,7 @@ impl Switch {
             .table::<Port>()
             .table::<Interface>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        Ok(Self {
-            client,
-            creating: Arc::default(),
-        })
+        Ok(Self { client, creating: Arc::default() })
     }
 
     /// Whether the database is connected, and each change of that.
@@ -105,10 +99,7 @@ impl Switch {
                 && port.key == spec.key
                 && port.start.as_ref() == Some(&spec.start)
         };
-        self.ports_of(&spec.key.container)
-            .into_iter()
-            .find(serves)
-            .map(|port| port.name)
+        self.ports_of(&spec.key.container).into_iter().find(serves).map(|port| port.name)
     }
 
     /// The name that a container's rows give it.
@@ -122,21 +113,16 @@ impl Switch {
     /// The containers that ports of ours belong to.
     pub(crate) fn containers(&self) -> HashSet<ContainerId> {
         self.client.read(|replica| {
-            let ours = replica
-                .table::<Interface>()
-                .by_external_id(key::OWNER, OWNER);
-            ours.filter_map(|interface| container_of(interface))
-                .collect()
+            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
+            ours.filter_map(|interface| container_of(interface)).collect()
         })
     }
 
     /// How ovs-vswitchd has taken a port, if its row exists.
     pub(crate) fn readiness(&self, port: &LinkName) -> Option<Readiness> {
         self.client.read(|replica| {
-            replica
-                .table::<Interface>()
-                .by_name(port.as_str())
-                .map(|interface| readiness(interface))
+            let interface = replica.table::<Interface>().by_name(port.as_str())?;
+            Some(Readiness::of(interface.ofport, interface.error.as_deref()))
         })
     }
 
@@ -152,13 +138,7 @@ impl Switch {
         }
         let root = self
             .client
-            .read(|replica| {
-                replica
-                    .table::<OpenVSwitch>()
-                    .iter()
-                    .next()
-                    .map(|row| row.uuid)
-            })
+            .read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
             .ok_or(Error::NotInitialised)?;
         let mut tx = Transaction::new();
         let interface = tx.insert(
@@ -167,9 +147,7 @@ impl Switch {
                 .set(Interface::TYPE, "internal"),
         );
         let port = tx.insert(
-            Insert::<Port>::new()
-                .set(Port::NAME, name.as_str())
-                .set(Port::INTERFACES, [interface]),
+            Insert::<Port>::new().set(Port::NAME, name.as_str()).set(Port::INTERFACES, [interface]),
         );
         let bridge = tx.insert(
             Insert::<Bridge>::new()
@@ -179,11 +157,7 @@ impl Switch {
         );
         let roots = tx.mutate(root, Mutation::insert(OpenVSwitch::BRIDGES, [bridge]));
         let reply = self.transact(tx, || format!("add bridge {name}")).await?;
-        if reply.count(roots) == 0 {
-            Err(Error::NotInitialised)
-        } else {
-            Ok(())
-        }
+        if reply.count(roots) == 0 { Err(Error::NotInitialised) } else { Ok(()) }
     }
 
     /// Puts a link on a bridge: all its rows, tag included, in one transaction.
@@ -206,19 +180,11 @@ impl Switch {
                 .set(Port::INTERFACES, [interface])
                 .set(Port::TAG, vlan.map(tag)),
         );
-        let bridges = tx.mutate(
-            Bridge::NAME.eq(bridge.as_str()),
-            Mutation::insert(Bridge::PORTS, [row]),
-        );
-        let reply = self
-            .transact(tx, || format!("add port {port} to {bridge}"))
-            .await?;
+        let bridges =
+            tx.mutate(Bridge::NAME.eq(bridge.as_str()), Mutation::insert(Bridge::PORTS, [row]));
+        let reply = self.transact(tx, || format!("add port {port} to {bridge}")).await?;
         // Without a bridge to refer to them, the server has dropped the rows again.
-        if reply.count(bridges) == 0 {
-            Err(Error::NoBridge(bridge.clone()))
-        } else {
-            Ok(())
-        }
+        if reply.count(bridges) == 0 { Err(Error::NoBridge(bridge.clone())) } else { Ok(()) }
     }
 
     /// Sets a port's access VLAN.
@@ -226,24 +192,15 @@ impl Switch {
         let mut tx = Transaction::new();
         let update = Update::<Port>::new().set(Port::TAG, vlan.map(tag));
         let ports = tx.update(Port::NAME.eq(port.as_str()), update);
-        let reply = self
-            .transact(tx, || format!("set the tag of port {port}"))
-            .await?;
-        if reply.count(ports) == 0 {
-            Err(Error::NoPort(port.clone()))
-        } else {
-            Ok(())
-        }
+        let reply = self.transact(tx, || format!("set the tag of port {port}")).await?;
+        if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
     }
 
     /// Takes a port off its bridge; the server then drops its rows. One that is gone is fine.
     pub(crate) async fn del_port(&self, bridge: &LinkName, port: &LinkName) -> Result<(), Error> {
-        let uuid = self.client.read(|replica| {
-            replica
-                .table::<Port>()
-                .by_name(port.as_str())
-                .map(|row| row.uuid)
-        });
+        let uuid = self
+            .client
+            .read(|replica| replica.table::<Port>().by_name(port.as_str()).map(|row| row.uuid));
         let Some(uuid) = uuid else { return Ok(()) };
         let mut tx = Transaction::new();
         // A bridge that is gone has taken its ports with it.
@@ -251,9 +208,7 @@ impl Switch {
             Bridge::NAME.eq(bridge.as_str()),
             Mutation::delete(Bridge::PORTS, [uuid.into()]),
         );
-        self.transact(tx, || format!("delete port {port} from {bridge}"))
-            .await
-            .map(drop)
+        self.transact(tx, || format!("delete port {port} from {bridge}")).await.map(drop)
     }
 
     async fn transact(
@@ -261,13 +216,7 @@ impl Switch {
         tx: Transaction,
         what: impl FnOnce() -> String,
     ) -> Result<ovsdb::Reply, Error> {
-        self.client
-            .transact(tx)
-            .await
-            .map_err(|source| Error::Transact {
-                what: what(),
-                source,
-            })
+        self.client.transact(tx).await.map_err(|source| Error::Transact { what: what(), source })
     }
 }
 
@@ -280,15 +229,8 @@ impl Ids<'_> {
             (key::CONTAINER_START, &self.start.0),
             (key::OWNER, OWNER),
         ];
-        ids.into_iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect()
+        ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
-}
-
-/// How ovs-vswitchd has taken an Interface.
-pub(crate) fn readiness(interface: &Interface) -> Readiness {
-    Readiness::of(interface.ofport, interface.error.as_deref())
 }
 
 /// The container that an Interface belongs to.
@@ -300,9 +242,7 @@ fn interfaces_of<'a>(
     replica: &'a Replica,
     container: &'a ContainerId,
 ) -> impl Iterator<Item = &'a Arc<Interface>> {
-    replica
-        .table::<Interface>()
-        .by_external_id(key::CONTAINER_ID, container.as_str())
+    replica.table::<Interface>().by_external_id(key::CONTAINER_ID, container.as_str())
 }
 
 fn observed(
@@ -313,10 +253,7 @@ fn observed(
     let ids = &interface.external_ids;
     // ovs-docker and everybody else give a port the name of its one interface.
     let port = replica.table::<Port>().by_name(&interface.name)?;
-    let bridge = replica
-        .table::<Bridge>()
-        .iter()
-        .find(|row| row.ports.contains(&port.uuid))?;
+    let bridge = replica.table::<Bridge>().iter().find(|row| row.ports.contains(&port.uuid))?;
     let ours = ids.get(key::OWNER).is_some_and(|owner| owner == OWNER);
     Some(ObservedPort {
         name: interface.name.parse().ok()?,

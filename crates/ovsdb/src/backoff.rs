@@ -13,11 +13,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(first: Duration, last: Duration) -> Self {
-        Self {
-            first,
-            last,
-            next: first,
-        }
+        Self { first, last, next: first }
     }
 
     /// The next delay: between half of the present step and all of it.

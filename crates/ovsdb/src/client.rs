@@ -165,10 +165,7 @@ impl TransactError {
 
     /// Whether the transaction may have been committed in spite of this error.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Request(RequestError::ConnectionLost { .. }) | Self::Malformed(_)
-        )
+        matches!(self, Self::Request(RequestError::ConnectionLost { .. }) | Self::Malformed(_))
     }
 }
 
@@ -197,15 +194,11 @@ impl Client {
             endpoint,
             monitor,
             options,
-            state: watch::Sender::new(State::Disconnected {
-                reason: "not yet connected".into(),
-            }),
+            state: watch::Sender::new(State::Disconnected { reason: "not yet connected".into() }),
             next_id: AtomicU64::new(1),
         });
         let session = shared.establish().await?;
-        shared
-            .state
-            .send_replace(State::Connected { generation: 1 });
+        shared.state.send_replace(State::Connected { generation: 1 });
         let (commands, receiver) = mpsc::unbounded_channel();
         tokio::spawn(connection::keep(Arc::clone(&shared), session, receiver));
         Ok(Self { commands, shared })
@@ -270,10 +263,7 @@ impl Client {
         if self.commands.send(command).is_err() {
             return Err(RequestError::NotConnected { reason: ended() });
         }
-        let mut cancel = CancelOnDrop {
-            commands: &self.commands,
-            id: Some(id),
-        };
+        let mut cancel = CancelOnDrop { commands: &self.commands, id: Some(id) };
         let result = (&mut response).await;
         cancel.id = None;
         result.unwrap_or_else(|_| Err(RequestError::ConnectionLost { reason: ended() }))

@@ -21,10 +21,7 @@ pub struct Column<R, T> {
 impl<R, T> Column<R, T> {
     /// The column with this name in the schema. The generated rows declare theirs.
     pub const fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            types: PhantomData,
-        }
+        Self { name, types: PhantomData }
     }
 
     /// The column's name in the schema.
@@ -65,10 +62,7 @@ pub(crate) enum Target {
 
 impl<R> Ref<R> {
     pub(crate) const fn inserted(name: NamedUuid) -> Self {
-        Self {
-            target: Target::Inserted(name),
-            row: PhantomData,
-        }
+        Self { target: Target::Inserted(name), row: PhantomData }
     }
 
     pub(crate) const fn target(self) -> Target {
@@ -78,10 +72,7 @@ impl<R> Ref<R> {
 
 impl<R> From<Uuid> for Ref<R> {
     fn from(uuid: Uuid) -> Self {
-        Self {
-            target: Target::Existing(uuid),
-            row: PhantomData,
-        }
+        Self { target: Target::Existing(uuid), row: PhantomData }
     }
 }
 

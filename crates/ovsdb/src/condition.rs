@@ -36,10 +36,7 @@ impl Serialize for Clause {
 impl<R: Row> Where<R> {
     /// Every row of the table.
     pub const fn all() -> Self {
-        Self {
-            clauses: Vec::new(),
-            row: PhantomData,
-        }
+        Self { clauses: Vec::new(), row: PhantomData }
     }
 
     /// The rows for which both conditions hold.
@@ -50,14 +47,7 @@ impl<R: Row> Where<R> {
     }
 
     fn clause(column: &'static str, function: &'static str, value: Value) -> Self {
-        Self {
-            clauses: vec![Clause {
-                column,
-                function,
-                value,
-            }],
-            row: PhantomData,
-        }
+        Self { clauses: vec![Clause { column, function, value }], row: PhantomData }
     }
 
     pub(crate) fn into_clauses(self) -> Vec<Clause> {

@@ -78,14 +78,8 @@ fn parse_tcp(text: &str, address: &str) -> Result<Endpoint, EndpointError> {
     }
     // `u16` would accept a leading plus.
     let digits = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits
-        .and_then(|port| port.parse().ok())
-        .filter(|port| *port != 0)
-    {
-        Some(port) => Ok(Endpoint::Tcp {
-            host: host.to_owned(),
-            port,
-        }),
+    match digits.and_then(|port| port.parse().ok()).filter(|port| *port != 0) {
+        Some(port) => Ok(Endpoint::Tcp { host: host.to_owned(), port }),
         None => Err(EndpointError::InvalidPort(text.to_owned())),
     }
 }

@@ -27,11 +27,7 @@ pub(crate) enum Silence {
 
 impl Inactivity {
     pub(crate) fn new(interval: Duration, now: Instant) -> Self {
-        Self {
-            interval,
-            since: now,
-            probing: false,
-        }
+        Self { interval, since: now, probing: false }
     }
 
     /// The peer sent something, be it a part of a message.
@@ -43,9 +39,7 @@ impl Inactivity {
     /// When to call [`Self::expired`].
     pub(crate) fn deadline(&self) -> Instant {
         // An interval for ever is a way to say "don't probe".
-        self.since
-            .checked_add(self.interval)
-            .unwrap_or_else(|| self.since + FAR)
+        self.since.checked_add(self.interval).unwrap_or_else(|| self.since + FAR)
     }
 
     /// The deadline has passed in silence.

@@ -15,21 +15,11 @@ pub(crate) use decoder::Decoder;
 #[derive(Debug)]
 pub(crate) enum Message<'a> {
     /// A request, to be answered under its id; in OVSDB a server only ever asks for `echo`.
-    Request {
-        id: &'a RawValue,
-        method: Cow<'a, str>,
-        params: &'a RawValue,
-    },
+    Request { id: &'a RawValue, method: Cow<'a, str>, params: &'a RawValue },
     /// A request without an id, never to be answered.
-    Notification {
-        method: Cow<'a, str>,
-        params: &'a RawValue,
-    },
+    Notification { method: Cow<'a, str>, params: &'a RawValue },
     /// The answer to a request of ours. No number, no request of ours.
-    Response {
-        id: Option<u64>,
-        result: Result<&'a RawValue, &'a RawValue>,
-    },
+    Response { id: Option<u64>, result: Result<&'a RawValue, &'a RawValue> },
 }
 
 #[derive(Deserialize)]
@@ -50,13 +40,7 @@ impl<'a> Message<'a> {
     /// Reads one whole message.
     pub(crate) fn parse(frame: &'a [u8]) -> Result<Self, DecodeError> {
         let envelope: Envelope<'a> = serde_json::from_slice(frame)?;
-        let Envelope {
-            id,
-            method,
-            params,
-            result,
-            error,
-        } = envelope;
+        let Envelope { id, method, params, result, error } = envelope;
         match (method, id) {
             (Some(method), id) => {
                 let params = params.unwrap_or(RawValue::NULL);
@@ -67,10 +51,7 @@ impl<'a> Message<'a> {
             }
             (None, Some(id)) => {
                 let result = error.map_or(Ok(result.unwrap_or(RawValue::NULL)), Err);
-                Ok(Self::Response {
-                    id: id.get().parse().ok(),
-                    result,
-                })
+                Ok(Self::Response { id: id.get().parse().ok(), result })
             }
             (None, None) => Err(DecodeError::NoMessage),
         }

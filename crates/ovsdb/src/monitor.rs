@@ -54,10 +54,7 @@ pub enum SchemaMismatch {
 impl Monitor {
     /// Follows no table yet. A client without tables can still [`transact`](crate::Client::transact).
     pub fn new(database: impl Into<String>) -> Self {
-        Self {
-            database: database.into(),
-            tables: Vec::new(),
-        }
+        Self { database: database.into(), tables: Vec::new() }
     }
 
     /// Follows the rows `R` as well.
@@ -65,11 +62,7 @@ impl Monitor {
     pub fn table<R: Row>(mut self) -> Self {
         if self.tables.iter().all(|wanted| wanted.table != R::TABLE) {
             let empty = || Box::new(Table::<R>::new()) as Box<dyn AnyTable>;
-            self.tables.push(Wanted {
-                table: R::TABLE,
-                columns: R::COLUMNS,
-                empty,
-            });
+            self.tables.push(Wanted { table: R::TABLE, columns: R::COLUMNS, empty });
         }
         self
     }
@@ -84,11 +77,7 @@ impl Monitor {
 
     /// A replica of these tables, without rows.
     pub(crate) fn empty_replica(&self) -> Replica {
-        Replica::new(
-            self.tables
-                .iter()
-                .map(|wanted| (wanted.table, (wanted.empty)())),
-        )
+        Replica::new(self.tables.iter().map(|wanted| (wanted.table, (wanted.empty)())))
     }
 
     /// Whether the schema has all that is wanted.
@@ -103,9 +92,8 @@ impl Monitor {
                     table,
                 });
             };
-            if let Some(column) = columns
-                .iter()
-                .find(|column| !found.columns.contains_key(**column))
+            if let Some(column) =
+                columns.iter().find(|column| !found.columns.contains_key(**column))
             {
                 return Err(SchemaMismatch::MissingColumn {
                     database: database(),

@@ -115,14 +115,7 @@ impl<R: Row> Mutation<R> {
     }
 
     fn step(column: &'static str, mutator: &'static str, value: Value) -> Self {
-        Self {
-            steps: vec![Mutate {
-                column,
-                mutator,
-                value,
-            }],
-            row: PhantomData,
-        }
+        Self { steps: vec![Mutate { column, mutator, value }], row: PhantomData }
     }
 
     pub(crate) fn into_steps(self) -> Vec<Mutate> {

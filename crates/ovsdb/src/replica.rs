@@ -17,9 +17,7 @@ pub struct Replica {
 
 impl Replica {
     pub(crate) fn new(tables: impl IntoIterator<Item = (&'static str, Box<dyn AnyTable>)>) -> Self {
-        Self {
-            tables: tables.into_iter().collect(),
-        }
+        Self { tables: tables.into_iter().collect() }
     }
 
     /// The rows of the table of `R`.
@@ -65,9 +63,7 @@ impl Replica {
             match self.tables.get_mut(name.as_ref()) {
                 Some(table) => table.stage(rows)?,
                 None => {
-                    return Err(FoldError::UnknownTable {
-                        table: name.into_owned(),
-                    });
+                    return Err(FoldError::UnknownTable { table: name.into_owned() });
                 }
             }
         }
@@ -80,9 +76,7 @@ impl Replica {
             table.stage_snapshot(rows.remove(*name).unwrap_or_default())?;
         }
         match rows.into_keys().next() {
-            Some(table) => Err(FoldError::UnknownTable {
-                table: table.into_owned(),
-            }),
+            Some(table) => Err(FoldError::UnknownTable { table: table.into_owned() }),
             None => Ok(()),
         }
     }
@@ -104,16 +98,9 @@ impl fmt::Debug for Replica {
     }
 }
 
-#[expect(
-    clippy::panic,
-    reason = "documented: a mistake in the program, found at its first run"
-)]
+#[expect(clippy::panic, reason = "documented: a mistake in the program, found at its first run")]
 fn not_monitored<R: Row>() -> ! {
-    panic!(
-        "{} of table {} is not among the monitored rows",
-        type_name::<R>(),
-        R::TABLE
-    )
+    panic!("{} of table {} is not among the monitored rows", type_name::<R>(), R::TABLE)
 }
 
 #[cfg(test)]

@@ -73,10 +73,7 @@ impl Reply {
     }
 
     fn outcome(&self, serial: u64) -> Option<&Outcome> {
-        let index = self
-            .outcomes
-            .binary_search_by_key(&serial, |(serial, _)| *serial)
-            .ok()?;
+        let index = self.outcomes.binary_search_by_key(&serial, |(serial, _)| *serial).ok()?;
         self.outcomes.get(index).map(|(_, outcome)| outcome)
     }
 }
@@ -226,10 +223,7 @@ impl fmt::Display for Details<'_> {
 #[serde(untagged)]
 enum RawError {
     Word(String),
-    Object {
-        error: String,
-        details: Option<String>,
-    },
+    Object { error: String, details: Option<String> },
 }
 
 impl RpcError {
@@ -240,10 +234,7 @@ impl RpcError {
             Ok(RawError::Object { error, details }) => (error, details),
             Err(_) => (error.get().to_owned(), None),
         };
-        Self {
-            kind: ErrorKind::from(kind.as_str()),
-            details,
-        }
+        Self { kind: ErrorKind::from(kind.as_str()), details }
     }
 }
 
@@ -292,10 +283,7 @@ pub(crate) fn parse_reply(tx: &Transaction, result: &RawValue) -> Result<Verdict
     let mut results = results.into_iter();
     let mut outcomes = Vec::with_capacity(tx.len());
     for (index, (serial, operation)) in tx.operations().iter().enumerate() {
-        let missing = || MalformedReply::Missing {
-            index,
-            operation: operation.to_string(),
-        };
+        let missing = || MalformedReply::Missing { index, operation: operation.to_string() };
         let result = results.next().flatten().ok_or_else(missing)?;
         if let Some(error) = result.error {
             return Ok(Verdict::Failed(OperationError {
@@ -307,12 +295,7 @@ pub(crate) fn parse_reply(tx: &Transaction, result: &RawValue) -> Result<Verdict
         }
         outcomes.push((*serial, outcome(operation, result).ok_or_else(missing)?));
     }
-    if let Some(RawResult {
-        error: Some(error),
-        details,
-        ..
-    }) = results.next().flatten()
-    {
+    if let Some(RawResult { error: Some(error), details, .. }) = results.next().flatten() {
         return Ok(Verdict::Failed(OperationError {
             index: None,
             operation: "commit".to_owned(),

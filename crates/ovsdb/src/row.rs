@@ -162,10 +162,7 @@ impl IntoAtom for f64 {
 }
 
 fn mismatch<A: FromAtom>(found: &'static str) -> TypeError {
-    TypeError {
-        expected: A::EXPECTED,
-        found,
-    }
+    TypeError { expected: A::EXPECTED, found }
 }
 
 impl<A: FromAtom> Field for A {
@@ -192,10 +189,7 @@ impl<A: FromAtom + Ord> Field for BTreeSet<A> {
         match value {
             Value::Atom(atom) => Ok(Self::from([A::from_atom(atom)?])),
             Value::Set(atoms) => atoms.into_iter().map(A::from_atom).collect(),
-            Value::Map(_) => Err(TypeError {
-                expected: "a set",
-                found: value.describe(),
-            }),
+            Value::Map(_) => Err(TypeError { expected: "a set", found: value.describe() }),
         }
     }
 
@@ -218,10 +212,7 @@ impl<K: FromAtom + Ord, V: FromAtom + PartialEq> Field for BTreeMap<K, V> {
                 .collect(),
             // The empty map has the notation of the empty set, too (RFC 7047 section 5.1).
             Value::Set(set) if set.is_empty() => Ok(Self::new()),
-            other => Err(TypeError {
-                expected: "a map",
-                found: other.describe(),
-            }),
+            other => Err(TypeError { expected: "a map", found: other.describe() }),
         }
     }
 
@@ -258,9 +249,7 @@ impl<A: IntoAtom> IntoValue for BTreeSet<A> {
 impl<K: IntoAtom, V: IntoAtom> IntoValue for BTreeMap<K, V> {
     fn into_value(self) -> Value {
         Value::Map(
-            self.into_iter()
-                .map(|(key, value)| (key.into_atom(), value.into_atom()))
-                .collect(),
+            self.into_iter().map(|(key, value)| (key.into_atom(), value.into_atom())).collect(),
         )
     }
 }

@@ -124,28 +124,15 @@ fn at_most_one() -> RawMax {
 impl From<RawType> for ColumnType {
     fn from(raw: RawType) -> Self {
         match raw {
-            RawType::Atomic(atomic) => Self {
-                key: BaseType::plain(atomic),
-                value: None,
-                min: 1,
-                max: Some(1),
-            },
-            RawType::Full {
-                key,
-                value,
-                min,
-                max,
-            } => {
+            RawType::Atomic(atomic) => {
+                Self { key: BaseType::plain(atomic), value: None, min: 1, max: Some(1) }
+            }
+            RawType::Full { key, value, min, max } => {
                 let max = match max {
                     RawMax::Number(max) => Some(max),
                     RawMax::Word(Unlimited::Unlimited) => None,
                 };
-                Self {
-                    key,
-                    value,
-                    min,
-                    max,
-                }
+                Self { key, value, min, max }
             }
         }
     }
@@ -171,22 +158,13 @@ enum RawBase {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum RawChoices {
-    Set(
-        #[allow(dead_code, reason = "the tag")] String,
-        Vec<serde_json::Value>,
-    ),
+    Set(#[allow(dead_code, reason = "the tag")] String, Vec<serde_json::Value>),
     One(serde_json::Value),
 }
 
 impl BaseType {
     fn plain(atomic: AtomicType) -> Self {
-        Self {
-            atomic,
-            choices: None,
-            min_integer: None,
-            max_integer: None,
-            ref_table: None,
-        }
+        Self { atomic, choices: None, min_integer: None, max_integer: None, ref_table: None }
     }
 }
 
@@ -194,24 +172,12 @@ impl From<RawBase> for BaseType {
     fn from(raw: RawBase) -> Self {
         match raw {
             RawBase::Atomic(atomic) => Self::plain(atomic),
-            RawBase::Full {
-                atomic,
-                choices,
-                min_integer,
-                max_integer,
-                ref_table,
-            } => {
+            RawBase::Full { atomic, choices, min_integer, max_integer, ref_table } => {
                 let choices = choices.map(|choices| match choices {
                     RawChoices::Set(_, choices) => choices,
                     RawChoices::One(choice) => vec![choice],
                 });
-                Self {
-                    atomic,
-                    choices,
-                    min_integer,
-                    max_integer,
-                    ref_table,
-                }
+                Self { atomic, choices, min_integer, max_integer, ref_table }
             }
         }
     }

@@ -77,11 +77,7 @@ pub enum RequestError {
 #[derive(Debug)]
 pub(crate) enum Command {
     /// To send a request.
-    Request {
-        id: u64,
-        text: Vec<u8>,
-        reply: oneshot::Sender<Result<Box<RawValue>, RequestError>>,
-    },
+    Request { id: u64, text: Vec<u8>, reply: oneshot::Sender<Result<Box<RawValue>, RequestError>> },
     /// To forget one, since nobody waits for its response any more.
     Cancel { id: u64 },
 }
@@ -91,9 +87,7 @@ impl Command {
     pub(crate) fn refuse(self, reason: &Arc<str>) {
         if let Self::Request { reply, .. } = self {
             // Nobody may be waiting any more, here and below.
-            let _ = reply.send(Err(RequestError::NotConnected {
-                reason: Arc::clone(reason),
-            }));
+            let _ = reply.send(Err(RequestError::NotConnected { reason: Arc::clone(reason) }));
         }
     }
 }
@@ -176,17 +170,13 @@ impl Session {
         loop {
             let response = self.receive(|_, message| {
                 Ok(match (message, &mut parse) {
-                    (
-                        Message::Response {
-                            id: Some(ID),
-                            result,
-                        },
-                        parse @ Some(_),
-                    ) => match (result, parse.take()) {
-                        (Ok(result), Some(parse)) => ControlFlow::Break(Ok(parse(result))),
-                        (Err(error), _) => ControlFlow::Break(Err(RpcError::parse(error))),
-                        (Ok(_), None) => ControlFlow::Continue(()),
-                    },
+                    (Message::Response { id: Some(ID), result }, parse @ Some(_)) => {
+                        match (result, parse.take()) {
+                            (Ok(result), Some(parse)) => ControlFlow::Break(Ok(parse(result))),
+                            (Err(error), _) => ControlFlow::Break(Err(RpcError::parse(error))),
+                            (Ok(_), None) => ControlFlow::Continue(()),
+                        }
+                    }
                     _ => ControlFlow::Continue(()),
                 })
             })?;
@@ -211,10 +201,7 @@ impl Session {
             self.receive::<()>(|pending, message| {
                 match message {
                     Message::Notification { method, params } => take(&method, params)?,
-                    Message::Response {
-                        id: Some(id),
-                        result,
-                    } => {
+                    Message::Response { id: Some(id), result } => {
                         if let Some(reply) = pending.remove(&id) {
                             let result = result
                                 .map(RawValue::to_owned)
@@ -245,9 +232,7 @@ impl Session {
     /// Fails the requests whose responses will not come any more.
     pub(crate) fn fail_pending(&mut self, reason: &Arc<str>) {
         for (_, reply) in self.pending.drain() {
-            let _ = reply.send(Err(RequestError::ConnectionLost {
-                reason: Arc::clone(reason),
-            }));
+            let _ = reply.send(Err(RequestError::ConnectionLost { reason: Arc::clone(reason) }));
         }
     }
 
@@ -332,9 +317,9 @@ impl Session {
                 message::write_request(&mut self.outgoing.bytes, "probe", "echo", [(); 0])
                     .map_err(SessionError::Encode)
             }
-            Silence::Dead => Err(SessionError::Inactive {
-                after: self.probe_interval.saturating_mul(2),
-            }),
+            Silence::Dead => {
+                Err(SessionError::Inactive { after: self.probe_interval.saturating_mul(2) })
+            }
         }
     }
 }

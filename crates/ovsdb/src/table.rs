@@ -75,25 +75,15 @@ impl<R: Row> Table<R> {
 
     /// The rows that have this pair among their `external_ids`, in the order of their UUIDs.
     pub fn by_external_id(&self, key: &str, value: &str) -> impl Iterator<Item = &Arc<R>> {
-        let uuids = self
-            .external_ids
-            .get(key)
-            .and_then(|values| values.get(value));
-        uuids
-            .into_iter()
-            .flatten()
-            .filter_map(|uuid| self.rows.get(uuid))
+        let uuids = self.external_ids.get(key).and_then(|values| values.get(value));
+        uuids.into_iter().flatten().filter_map(|uuid| self.rows.get(uuid))
     }
 
     /// All changes from now on, after the rows already there as inserts.
     pub(crate) fn subscribe(&mut self) -> mpsc::UnboundedReceiver<Change<R>> {
         let (sender, receiver) = mpsc::unbounded_channel();
         for (uuid, row) in &self.rows {
-            let change = Change {
-                uuid: *uuid,
-                old: None,
-                new: Some(Arc::clone(row)),
-            };
+            let change = Change { uuid: *uuid, old: None, new: Some(Arc::clone(row)) };
             // Can't fail: the receiver is still here.
             let _ = sender.send(change);
         }
@@ -115,13 +105,7 @@ impl<R: Row> Table<R> {
             None => self.rows.remove(&uuid),
         };
         self.subscribers.retain(|subscriber| {
-            subscriber
-                .send(Change {
-                    uuid,
-                    old: old.clone(),
-                    new: new.clone(),
-                })
-                .is_ok()
+            subscriber.send(Change { uuid, old: old.clone(), new: new.clone() }).is_ok()
         });
     }
 
@@ -199,10 +183,7 @@ pub(crate) trait AnyTable: Any + Send + Sync {
 impl<R: Row> AnyTable for Table<R> {
     fn stage(&mut self, updates: RowUpdates<'_>) -> Result<(), FoldError> {
         for (uuid, update) in updates {
-            let old = self.rows.get(&uuid).ok_or(FoldError::UnknownRow {
-                table: R::TABLE,
-                uuid,
-            });
+            let old = self.rows.get(&uuid).ok_or(FoldError::UnknownRow { table: R::TABLE, uuid });
             let new = match update {
                 RowUpdate::Whole(columns) => Some(whole(uuid, columns)?),
                 RowUpdate::Modify(diffs) => {
@@ -221,16 +202,12 @@ impl<R: Row> AnyTable for Table<R> {
         let mut gone: HashSet<Uuid> = self.rows.keys().copied().collect();
         for (uuid, update) in snapshot {
             let RowUpdate::Whole(columns) = update else {
-                return Err(FoldError::UnknownRow {
-                    table: R::TABLE,
-                    uuid,
-                });
+                return Err(FoldError::UnknownRow { table: R::TABLE, uuid });
             };
             gone.remove(&uuid);
             self.staged.push((uuid, Some(whole(uuid, columns)?)));
         }
-        self.staged
-            .extend(gone.into_iter().map(|uuid| (uuid, None)));
+        self.staged.extend(gone.into_iter().map(|uuid| (uuid, None)));
         Ok(())
     }
 

@@ -93,10 +93,7 @@ impl<R: Row> Default for Insert<R> {
 impl<R: Row> Insert<R> {
     /// A row with every column at its default.
     pub fn new() -> Self {
-        Self {
-            columns: Columns::default(),
-            row: PhantomData,
-        }
+        Self { columns: Columns::default(), row: PhantomData }
     }
 
     /// Sets one column.
@@ -116,10 +113,7 @@ impl<R: Row> Default for Update<R> {
 impl<R: Row> Update<R> {
     /// No change yet.
     pub fn new() -> Self {
-        Self {
-            columns: Columns::default(),
-            row: PhantomData,
-        }
+        Self { columns: Columns::default(), row: PhantomData }
     }
 
     /// Sets one column.
@@ -161,12 +155,7 @@ impl<R: Row> Wait<R> {
         rows: impl IntoIterator<Item = Update<R>>,
     ) -> Self {
         let rows = rows.into_iter().map(|row| row.columns).collect();
-        Self {
-            conditions,
-            until,
-            rows,
-            timeout: None,
-        }
+        Self { conditions, until, rows, timeout: None }
     }
 }
 
@@ -191,61 +180,37 @@ impl Transaction {
     /// A row of a table that is no root set lives only as long as another row refers to it.
     pub fn insert<R: Row>(&mut self, row: Insert<R>) -> Ref<R> {
         let name = NamedUuid(next_serial());
-        let operation = Operation::Insert {
-            table: R::TABLE,
-            row: row.columns,
-            name,
-        };
+        let operation = Operation::Insert { table: R::TABLE, row: row.columns, name };
         self.operations.push((name.0, operation));
         Ref::inserted(name)
     }
 
     /// Reads rows, with what the operations before it changed (RFC 7047 section 5.2.2).
     pub fn select<R: Row>(&mut self, rows: impl Into<Where<R>>) -> Selected<R> {
-        let columns = std::iter::once("_uuid")
-            .chain(R::COLUMNS.iter().copied())
-            .collect();
+        let columns = std::iter::once("_uuid").chain(R::COLUMNS.iter().copied()).collect();
         let conditions = rows.into().into_clauses();
-        let serial = self.push(Operation::Select {
-            table: R::TABLE,
-            conditions,
-            columns,
-        });
-        Selected {
-            serial,
-            row: PhantomData,
-        }
+        let serial = self.push(Operation::Select { table: R::TABLE, conditions, columns });
+        Selected { serial, row: PhantomData }
     }
 
     /// Replaces contents of columns (RFC 7047 section 5.2.3).
     pub fn update<R: Row>(&mut self, rows: impl Into<Where<R>>, update: Update<R>) -> Counted {
         let conditions = rows.into().into_clauses();
         let row = update.columns;
-        Counted(self.push(Operation::Update {
-            table: R::TABLE,
-            conditions,
-            row,
-        }))
+        Counted(self.push(Operation::Update { table: R::TABLE, conditions, row }))
     }
 
     /// Changes contents of columns (RFC 7047 section 5.2.4).
     pub fn mutate<R: Row>(&mut self, rows: impl Into<Where<R>>, mutation: Mutation<R>) -> Counted {
         let conditions = rows.into().into_clauses();
         let mutations = mutation.into_steps();
-        Counted(self.push(Operation::Mutate {
-            table: R::TABLE,
-            conditions,
-            mutations,
-        }))
+        Counted(self.push(Operation::Mutate { table: R::TABLE, conditions, mutations }))
     }
 
     /// Deletes rows (RFC 7047 section 5.2.5).
     pub fn delete<R: Row>(&mut self, rows: impl Into<Where<R>>) -> Counted {
         let conditions = rows.into().into_clauses();
-        Counted(self.push(Operation::Delete {
-            table: R::TABLE,
-            conditions,
-        }))
+        Counted(self.push(Operation::Delete { table: R::TABLE, conditions }))
     }
 
     /// Waits, or checks with a timeout of zero (RFC 7047 section 5.2.6).
@@ -256,9 +221,8 @@ impl Transaction {
         if columns.is_empty() {
             columns.push("_uuid");
         }
-        let timeout = wait
-            .timeout
-            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        let timeout =
+            wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         self.push(Operation::Wait {
             timeout,
             table: R::TABLE,
@@ -292,9 +256,7 @@ impl Transaction {
 
     /// Puts a remark into the database's log (RFC 7047 section 5.2.9).
     pub fn comment(&mut self, comment: impl Into<String>) {
-        self.push(Operation::Comment {
-            comment: comment.into(),
-        });
+        self.push(Operation::Comment { comment: comment.into() });
     }
 
     /// Lets the transaction fail with [`ErrorKind::NotOwner`](crate::ErrorKind::NotOwner) unless
@@ -309,10 +271,7 @@ impl Transaction {
 
     /// The parameters of a `transact` request (RFC 7047 section 4.1.3).
     pub(crate) fn params<'a>(&'a self, database: &'a str) -> impl Serialize + 'a {
-        Params {
-            database,
-            operations: &self.operations,
-        }
+        Params { database, operations: &self.operations }
     }
 
     fn push(&mut self, operation: Operation) -> u64 {

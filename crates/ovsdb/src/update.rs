@@ -88,12 +88,11 @@ pub(crate) fn fold_diffs<R: Row>(row: &mut R, columns: RawColumns<'_>) -> Result
 
 fn fold_as<R: Row>(row: &mut R, columns: RawColumns<'_>, how: Fold) -> Result<(), FoldError> {
     for (column, value) in columns.0 {
-        row.fold(&column, value, how)
-            .map_err(|source| FoldError::Column {
-                table: R::TABLE,
-                column: column.into_owned(),
-                source,
-            })?;
+        row.fold(&column, value, how).map_err(|source| FoldError::Column {
+            table: R::TABLE,
+            column: column.into_owned(),
+            source,
+        })?;
     }
     Ok(())
 }
@@ -132,12 +131,7 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'de: 'a, 'a> Deserialize<'de> for RawColumns<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Pairs(pairs) = Pairs::<Name<'a>, Value>::deserialize(deserializer)?;
-        Ok(Self(
-            pairs
-                .into_iter()
-                .map(|(Name(name), value)| (name, value))
-                .collect(),
-        ))
+        Ok(Self(pairs.into_iter().map(|(Name(name), value)| (name, value)).collect()))
     }
 }
 
@@ -146,12 +140,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for TableUpdates<'a> {
         type Rows<'a> = Pairs<UuidText, RowUpdate<'a>>;
         let Pairs(tables) = Pairs::<Name<'a>, Rows<'a>>::deserialize(deserializer)?;
         let tables = tables.into_iter().map(|(Name(table), Pairs(rows))| {
-            (
-                table,
-                rows.into_iter()
-                    .map(|(UuidText(uuid), update)| (uuid, update))
-                    .collect(),
-            )
+            (table, rows.into_iter().map(|(UuidText(uuid), update)| (uuid, update)).collect())
         });
         Ok(Self(tables.collect()))
     }

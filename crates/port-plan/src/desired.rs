@@ -49,24 +49,13 @@ impl Desired {
                 return Self::Refused(Refusal::ContainerNetwork(other.clone()));
             }
         }
-        let labels::Wanted {
-            bridge,
-            interface,
-            addresses,
-            gateways,
-            mtu,
-            mac,
-            vlan,
-        } = wanted;
+        let labels::Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
         let first = addresses.first().map(ipnet::IpNet::addr);
         let Some(mac) = mac.or_else(|| Some(MacAddress::derive(&bridge, vlan, first?))) else {
             return Self::Nothing; // `parse` gives at least one address.
         };
         Self::Port(PortSpec {
-            key: PortKey {
-                container: container.id.clone(),
-                interface,
-            },
+            key: PortKey { container: container.id.clone(), interface },
             container_name: container.name.clone(),
             start: start.clone(),
             bridge,

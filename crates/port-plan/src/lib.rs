@@ -19,6 +19,7 @@ mod plan;
 mod spec;
 mod status;
 mod step;
+mod vlan;
 
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
 pub use desired::{Desired, Refusal};
@@ -27,6 +28,7 @@ pub use link_name::{InvalidLinkName, LinkName};
 pub use mac::{InvalidMac, MacAddress};
 pub use observed::{Observed, ObservedLink, ObservedPort, Owner};
 pub use plan::{Plan, plan};
-pub use spec::{Datapath, Defaults, InvalidDatapath, InvalidVlan, PortKey, PortSpec, Vlan};
+pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
 pub use status::{Backoff, Readiness};
 pub use step::{LinkSpec, Step};
+pub use vlan::{InvalidVlan, Vlan};

@@ -42,15 +42,10 @@ impl FromStr for LinkName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = (1..=Self::MAX_LEN).contains(&text.len());
-        let plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'));
+        let plain =
+            text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'));
         let reserved = matches!(text, "." | ".." | "all" | "default");
-        if fits && plain && !reserved {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidLinkName)
-        }
+        if fits && plain && !reserved { Ok(Self(text.to_owned())) } else { Err(InvalidLinkName) }
     }
 }
 

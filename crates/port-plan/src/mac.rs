@@ -7,7 +7,7 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use crate::link_name::LinkName;
-use crate::spec::Vlan;
+use crate::vlan::Vlan;
 
 /// A unicast Ethernet address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,11 +61,7 @@ impl FromStr for MacAddress {
             *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
         }
         let unicast = octets[0] & GROUP == 0 && octets != [0; 6];
-        if parts.next().is_none() && unicast {
-            Ok(Self(octets))
-        } else {
-            Err(InvalidMac)
-        }
+        if parts.next().is_none() && unicast { Ok(Self(octets)) } else { Err(InvalidMac) }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::container::Start;
 use crate::link_name::LinkName;
-use crate::spec::{Datapath, PortKey, Vlan};
+use crate::spec::{Datapath, PortKey};
+use crate::vlan::Vlan;
 
 /// Everything that [`plan`](fn@crate::plan) has to know about the world to decide for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

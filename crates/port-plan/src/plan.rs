@@ -27,10 +27,9 @@ pub struct Plan {
 pub fn plan(container: &ContainerId, desired: &Desired, observed: &Observed) -> Plan {
     match desired {
         Desired::Port(spec) => attach(container, spec, observed),
-        Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => Plan {
-            steps: remove_all(observed),
-            refusal: None,
-        },
+        Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => {
+            Plan { steps: remove_all(observed), refusal: None }
+        }
     }
 }
 
@@ -43,48 +42,31 @@ fn attach(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Plan
     let kept = ours(observed).find(|port| serves(port, spec, observed));
     if let (None, Some(port)) = (kept, foreign(spec, observed)) {
         let refusal = Some(Refusal::ForeignPort(port.name.to_string()));
-        return Plan {
-            steps: remove_all(observed),
-            refusal,
-        };
+        return Plan { steps: remove_all(observed), refusal };
     }
-    let mut steps: Vec<Step> = ours(observed)
-        .filter(|port| Some(*port) != kept)
-        .map(del_port)
-        .collect();
+    let mut steps: Vec<Step> =
+        ours(observed).filter(|port| Some(*port) != kept).map(del_port).collect();
 
     // A link of this start holds the interface's name inside the container: it must go first. One of
     // an earlier start lies in another namespace, and deleting it takes the kernel 16 ms: it goes last.
-    let spare = observed
-        .links
-        .iter()
-        .filter(|link| kept.is_none_or(|port| port.name != link.name));
+    let spare = observed.links.iter().filter(|link| kept.is_none_or(|port| port.name != link.name));
     let (before, after): (Vec<_>, Vec<_>) = spare.partition(|link| link.start == spec.start);
 
     steps.extend(before.into_iter().map(del_link));
     match kept {
         Some(port) if port.vlan != spec.vlan => {
-            steps.push(Step::SetTag {
-                port: port.name.clone(),
-                vlan: spec.vlan,
-            });
+            steps.push(Step::SetTag { port: port.name.clone(), vlan: spec.vlan });
         }
         Some(_) => {}
         None => steps.extend(add(container, spec, observed)),
     }
     steps.extend(after.into_iter().map(del_link));
-    Plan {
-        steps,
-        refusal: None,
-    }
+    Plan { steps, refusal: None }
 }
 
 /// A port that somebody else made for the interface that the container wants.
 fn foreign<'a>(spec: &PortSpec, observed: &'a Observed) -> Option<&'a ObservedPort> {
-    observed
-        .ports
-        .iter()
-        .find(|port| port.owner == Owner::Other && port.key == spec.key)
+    observed.ports.iter().find(|port| port.owner == Owner::Other && port.key == spec.key)
 }
 
 /// The port serves this start of the container as it is, or with another tag.
@@ -110,10 +92,7 @@ fn add(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Vec<Ste
     } = spec;
     let name = unused_name(container, spec, observed);
     let datapath = observed.bridge.unwrap_or(*bridge_datapath);
-    let add_bridge = Step::AddBridge {
-        bridge: bridge.clone(),
-        datapath,
-    };
+    let add_bridge = Step::AddBridge { bridge: bridge.clone(), datapath };
     let add_link = Step::AddLink(LinkSpec {
         name: name.clone(),
         key: key.clone(),
@@ -141,16 +120,11 @@ fn ours(observed: &Observed) -> impl Iterator<Item = &ObservedPort> {
 }
 
 fn del_port(port: &ObservedPort) -> Step {
-    Step::DelPort {
-        bridge: port.bridge.clone(),
-        port: port.name.clone(),
-    }
+    Step::DelPort { bridge: port.bridge.clone(), port: port.name.clone() }
 }
 
 fn del_link(link: &ObservedLink) -> Step {
-    Step::DelLink {
-        link: link.name.clone(),
-    }
+    Step::DelLink { link: link.name.clone() }
 }
 
 /// A name for the host end that is unique to this start of the container, and new even within it.
@@ -173,20 +147,13 @@ fn unused_name(container: &ContainerId, spec: &PortSpec, observed: &Observed) ->
 /// Eight digits of the container's id, five of a hash, and `_l`, the ending that `ovs-docker` gives.
 fn name(container: &ContainerId, spec: &PortSpec, attempt: u32) -> LinkName {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let seed = format!(
-        "{container} {} {} {attempt}",
-        spec.key.interface, spec.start
-    );
+    let seed = format!("{container} {} {} {attempt}", spec.key.interface, spec.start);
     let hash = Sha256::digest(seed);
     let head = container.as_str().chars().take(8);
-    let middle = hash
-        .iter()
-        .take(5)
-        .filter_map(|byte| DIGITS.get(usize::from(*byte) % DIGITS.len()));
-    let text: String = head
-        .chain(middle.map(|digit| char::from(*digit)))
-        .chain("_l".chars())
-        .collect();
+    let middle =
+        hash.iter().take(5).filter_map(|byte| DIGITS.get(usize::from(*byte) % DIGITS.len()));
+    let text: String =
+        head.chain(middle.map(|digit| char::from(*digit))).chain("_l".chars()).collect();
     LinkName::generated(text)
 }
 

@@ -23,13 +23,9 @@ impl Readiness {
     /// Reads the columns `ofport` (−1 means that adding it failed) and `error`.
     pub fn of(ofport: Option<i64>, error: Option<&str>) -> Self {
         match (ofport, error) {
-            (_, Some(error)) if !error.is_empty() => Self::Failed {
-                error: error.to_owned(),
-            },
+            (_, Some(error)) if !error.is_empty() => Self::Failed { error: error.to_owned() },
             (Some(ofport), _) if ofport > 0 => Self::Ready { ofport },
-            (Some(_), _) => Self::Failed {
-                error: "ovs-vswitchd gave no reason".to_owned(),
-            },
+            (Some(_), _) => Self::Failed { error: "ovs-vswitchd gave no reason".to_owned() },
             (None, _) => Self::Waiting,
         }
     }
@@ -50,9 +46,8 @@ impl Backoff {
     /// Notes a failure and gives the pause before the next try: half of it fixed, half scaled by
     /// `jitter` (0 to 1, random), so that what failed together does not come back together.
     pub fn fail(&mut self, jitter: f64) -> Duration {
-        let full = Self::FIRST
-            .saturating_mul(2_u32.saturating_pow(self.failures))
-            .min(Self::LONGEST);
+        let full =
+            Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
@@ -73,18 +68,10 @@ mod tests {
 
     #[test]
     fn an_error_outweighs_a_port_number() {
-        let failed = Readiness::Failed {
-            error: "no such device".to_owned(),
-        };
+        let failed = Readiness::Failed { error: "no such device".to_owned() };
         assert_eq!(Readiness::of(Some(3), Some("no such device")), failed);
-        assert_eq!(
-            Readiness::of(Some(3), Some("")),
-            Readiness::Ready { ofport: 3 }
-        );
+        assert_eq!(Readiness::of(Some(3), Some("")), Readiness::Ready { ofport: 3 });
         assert_eq!(Readiness::of(None, None), Readiness::Waiting);
-        assert!(matches!(
-            Readiness::of(Some(-1), None),
-            Readiness::Failed { .. }
-        ));
+        assert!(matches!(Readiness::of(Some(-1), None), Readiness::Failed { .. }));
     }
 }

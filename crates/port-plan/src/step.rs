@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
-use crate::spec::{Datapath, PortKey, Vlan};
+use crate::spec::{Datapath, PortKey};
+use crate::vlan::Vlan;
 
 /// One step of a [`Plan`](crate::Plan).
 ///
@@ -90,21 +91,11 @@ impl fmt::Display for Step {
             }
             Self::AddLink(link) => link.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
-            Self::AddPort {
-                bridge,
-                port,
-                vlan,
-                key: _,
-                container_name: _,
-                start: _,
-            } => {
+            Self::AddPort { bridge, port, vlan, key: _, container_name: _, start: _ } => {
                 write!(f, "add-port {bridge} {port}")?;
                 vlan.map_or(Ok(()), |vlan| write!(f, " tag={vlan}"))
             }
-            Self::SetTag {
-                port,
-                vlan: Some(vlan),
-            } => write!(f, "set-port {port} tag={vlan}"),
+            Self::SetTag { port, vlan: Some(vlan) } => write!(f, "set-port {port} tag={vlan}"),
             Self::SetTag { port, vlan: None } => write!(f, "set-port {port} tag=[]"),
             Self::DelPort { bridge, port } => write!(f, "del-port {bridge} {port}"),
         }
@@ -113,11 +104,7 @@ impl fmt::Display for Step {
 
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "add-link {} peer={} mac={}",
-            self.name, self.key.interface, self.mac
-        )?;
+        write!(f, "add-link {} peer={} mac={}", self.name, self.key.interface, self.mac)?;
         if let Some(mtu) = self.mtu {
             write!(f, " mtu={mtu}")?;
         }

@@ -47,10 +47,7 @@ impl Column {
             (Some(_), ..) => Shape::Map,
         };
         let ordered = !matches!(shape, Shape::Set | Shape::Map);
-        ensure!(
-            ordered || kind.key.atomic != AtomicType::Real,
-            "no rule for a set of reals"
-        );
+        ensure!(ordered || kind.key.atomic != AtomicType::Real, "no rule for a set of reals");
         let choices = choices(&kind.key)?;
         let refers_to = kind.key.ref_table.as_deref().and_then(row_of);
         let read = match &choices {
@@ -69,11 +66,7 @@ impl Column {
         }
         Ok(Self {
             name,
-            field: if name == "type" {
-                "r#type".to_owned()
-            } else {
-                name.to_owned()
-            },
+            field: if name == "type" { "r#type".to_owned() } else { name.to_owned() },
             read: wrap(&shape, &read, value),
             write: wrap(&shape, &write, value),
             description,
@@ -95,10 +88,7 @@ fn wrap(shape: &Shape, key: &str, value: Option<&str>) -> String {
 
 /// The row type of a table, if it is selected.
 fn row_of(table: &str) -> Option<&'static str> {
-    SELECTION
-        .iter()
-        .find(|selected| selected.table == table)
-        .map(|selected| selected.row)
+    SELECTION.iter().find(|selected| selected.table == table).map(|selected| selected.row)
 }
 
 fn rust_type(atomic: AtomicType) -> &'static str {
@@ -115,16 +105,10 @@ fn choices(base: &BaseType) -> Result<Option<Vec<String>>> {
     let Some(choices) = &base.choices else {
         return Ok(None);
     };
-    ensure!(
-        base.atomic == AtomicType::String,
-        "no rule for an enum of anything but strings"
-    );
-    let strings = choices.iter().map(|choice| {
-        choice
-            .as_str()
-            .map(str::to_owned)
-            .context("a choice that is no string")
-    });
+    ensure!(base.atomic == AtomicType::String, "no rule for an enum of anything but strings");
+    let strings = choices
+        .iter()
+        .map(|choice| choice.as_str().map(str::to_owned).context("a choice that is no string"));
     strings.collect::<Result<_>>().map(Some)
 }
 
@@ -139,18 +123,12 @@ fn describe(shape: &Shape, schema: &ColumnSchema) -> String {
             let value = kind.value.as_ref();
             let value = value.map(|value| noun(value) + &describe_range(value));
             let value = value.unwrap_or_default();
-            format!(
-                "map from {key}{range} to {value}{}",
-                describe_size(kind.min, kind.max)
-            )
+            format!("map from {key}{range} to {value}{}", describe_size(kind.min, kind.max))
         }
         Shape::Set => {
             let keys = key.replacen(' ', "s ", 1);
             let plural = if keys == key { "s" } else { "" };
-            format!(
-                "set of {keys}{plural}{range}{}",
-                describe_size(kind.min, kind.max)
-            )
+            format!("set of {keys}{plural}{range}{}", describe_size(kind.min, kind.max))
         }
     }
 }
@@ -182,10 +160,8 @@ fn describe_range(base: &BaseType) -> String {
     let Some(choices) = &base.choices else {
         return range;
     };
-    let choices: Vec<String> = choices
-        .iter()
-        .filter_map(|choice| Some(format!("`{}`", choice.as_str()?)))
-        .collect();
+    let choices: Vec<String> =
+        choices.iter().filter_map(|choice| Some(format!("`{}`", choice.as_str()?))).collect();
     format!("{range}, one of {}", choices.join(", "))
 }
 

@@ -22,14 +22,7 @@ pub const SELECTION: &[Selected] = &[
         table: "Bridge",
         row: "Bridge",
         module: "bridge",
-        columns: &[
-            "name",
-            "ports",
-            "datapath_type",
-            "fail_mode",
-            "external_ids",
-            "other_config",
-        ],
+        columns: &["name", "ports", "datapath_type", "fail_mode", "external_ids", "other_config"],
     },
     Selected {
         table: "Interface",

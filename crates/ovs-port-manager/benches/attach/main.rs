@@ -28,10 +28,7 @@ const BURSTS: u32 = 5;
 
 fn main() -> Result<()> {
     // The arguments are those of every benchmark (`--bench`); there is nothing to choose.
-    println!(
-        "{:<52} {:>4} {:>8} {:>8} {:>8}",
-        "case (milliseconds)", "n", "min", "median", "max"
-    );
+    println!("{:<52} {:>4} {:>8} {:>8} {:>8}", "case (milliseconds)", "n", "min", "median", "max");
     single()?;
     burst()
 }
@@ -42,11 +39,7 @@ fn single() -> Result<()> {
     let ports = PortWatch::start(&lab)?;
     let events = lab.spawn(
         Path::new("docker"),
-        &[
-            "events",
-            "--filter=event=start",
-            "--format={{.ID}} {{.TimeNano}}",
-        ],
+        &["events", "--filter=event=start", "--format={{.ID}} {{.TimeNano}}"],
         &[("DOCKER_HOST", &lab.docker_endpoint())],
     )?;
     let _daemon = start_daemon(&lab)?;
@@ -57,9 +50,7 @@ fn single() -> Result<()> {
         let usable = thread::scope(|scope| {
             let watched = scope.spawn(|| AddressWatch::of_next_start(&lab, &id)?.wait());
             lab.docker(&["start", &id])?;
-            watched
-                .join()
-                .map_err(|_| anyhow::anyhow!("the watch panicked"))?
+            watched.join().map_err(|_| anyhow::anyhow!("the watch panicked"))?
         })?;
         let forwards = ports.wait(&id)?;
         let started = start_event(&events, &id)?;
@@ -68,10 +59,7 @@ fn single() -> Result<()> {
             ready.push(forwards.duration_since(started)?);
         }
     }
-    row(
-        "one container: start event to address usable",
-        &mut addresses,
-    );
+    row("one container: start event to address usable", &mut addresses);
     row("one container: start event to port ready", &mut ready);
     Ok(())
 }
@@ -99,37 +87,20 @@ fn burst() -> Result<()> {
         addresses.push(last(usable?)?.duration_since(began)?);
         ready.push(last(forwards?)?.duration_since(began)?);
     }
-    row(
-        &format!("{BURST} running: daemon's start to all addresses usable"),
-        &mut addresses,
-    );
-    row(
-        &format!("{BURST} running: daemon's start to all ports ready"),
-        &mut ready,
-    );
+    row(&format!("{BURST} running: daemon's start to all addresses usable"), &mut addresses);
+    row(&format!("{BURST} running: daemon's start to all ports ready"), &mut ready);
     Ok(())
 }
 
 fn create(lab: &Lab, number: u32) -> Result<String> {
     let label = format!("ovs.ip_address=10.0.0.{}/24", number + 1);
-    lab.docker(&[
-        "create",
-        "--network=none",
-        "--label",
-        &label,
-        lab::IMAGE,
-        "sleep",
-        "1000000",
-    ])
+    lab.docker(&["create", "--network=none", "--label", &label, lab::IMAGE, "sleep", "1000000"])
 }
 
 fn start_daemon(lab: &Lab) -> Result<Daemon> {
     let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
-    let daemon = lab.spawn(
-        Path::new(PROGRAM),
-        &["run", "--docker", &docker, "--ovsdb", &ovsdb],
-        &[],
-    )?;
+    let daemon =
+        lab.spawn(Path::new(PROGRAM), &["run", "--docker", &docker, "--ovsdb", &ovsdb], &[])?;
     daemon.wait_log("following Docker's events", PATIENCE)?;
     Ok(daemon)
 }
@@ -141,10 +112,7 @@ fn start_event(events: &Daemon, id: &str) -> Result<SystemTime> {
         let Some(line) = log.lines().find(|line| line.starts_with(id)) else {
             return Ok(None);
         };
-        let stamp = line
-            .split_whitespace()
-            .nth(1)
-            .context("no time in the event")?;
+        let stamp = line.split_whitespace().nth(1).context("no time in the event")?;
         Ok(Some(UNIX_EPOCH + Duration::from_nanos(stamp.parse()?)))
     })
 }
@@ -152,14 +120,9 @@ fn start_event(events: &Daemon, id: &str) -> Result<SystemTime> {
 fn row(case: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let show = |time: Option<&Duration>| {
-        time.map_or_else(String::new, |time| {
-            format!("{:.2}", time.as_secs_f64() * 1000.0)
-        })
+        time.map_or_else(String::new, |time| format!("{:.2}", time.as_secs_f64() * 1000.0))
     };
     let median = show(times.get(times.len() / 2));
     let (first, last) = (show(times.first()), show(times.last()));
-    println!(
-        "{case:<52} {:>4} {first:>8} {median:>8} {last:>8}",
-        times.len()
-    );
+    println!("{case:<52} {:>4} {first:>8} {median:>8} {last:>8}", times.len());
 }

@@ -50,10 +50,7 @@ impl AddressWatch {
             };
             let path = format!("/proc/{pid}/ns/net");
             // Until the runtime moves it, the process is still outside.
-            if inode(path.clone())
-                .ok()
-                .is_none_or(|inside| inside == outside)
-            {
+            if inode(path.clone()).ok().is_none_or(|inside| inside == outside) {
                 return Ok(None);
             }
             Ok(File::open(path).ok())
@@ -73,9 +70,7 @@ impl AddressWatch {
 
     /// When the interface was up with its address.
     pub(crate) fn wait(self) -> Result<SystemTime> {
-        self.thread
-            .join()
-            .map_err(|_| anyhow!("the watch panicked"))?
+        self.thread.join().map_err(|_| anyhow!("the watch panicked"))?
     }
 }
 
@@ -110,9 +105,7 @@ impl PortWatch {
         let seen: Arc<(Mutex<HashMap<String, SystemTime>>, Condvar)> = Arc::default();
         let endpoint: ovsdb::Endpoint = lab.ovsdb_endpoint().parse()?;
         let notes = Arc::clone(&seen);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = runtime.block_on(async {
             Client::connect(endpoint, Monitor::new("Open_vSwitch").table::<Interface>()).await
         })?;
@@ -120,9 +113,7 @@ impl PortWatch {
             let mut changes = client.subscribe::<Interface>();
             while let Some(change) = runtime.block_on(changes.recv()) {
                 let now = SystemTime::now();
-                let Some(row) = change
-                    .new
-                    .filter(|row| row.ofport.is_some_and(|port| port > 0))
+                let Some(row) = change.new.filter(|row| row.ofport.is_some_and(|port| port > 0))
                 else {
                     continue;
                 };
@@ -144,8 +135,6 @@ impl PortWatch {
             .1
             .wait_timeout_while(seen, PATIENCE, |seen| !seen.contains_key(id))
             .unwrap_or_else(PoisonError::into_inner);
-        seen.get(id)
-            .copied()
-            .with_context(|| format!("the port of {id} was never ready"))
+        seen.get(id).copied().with_context(|| format!("the port of {id} was never ready"))
     }
 }

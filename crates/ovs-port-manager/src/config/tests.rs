@@ -5,21 +5,16 @@ use expect_test::{Expect, expect};
 use super::*;
 
 fn variables(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(name, value)| ((*name).into(), (*value).into()))
-        .collect();
+    let pairs: Vec<_> =
+        pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     pairs.into_iter()
 }
 
 fn load(flags: Options, pairs: &[(&str, &str)], yaml: &str) -> Result<Config, String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(yaml.as_bytes()).unwrap();
-    Config::layered(flags, variables(pairs), Some(file.path())).map_err(|error| {
-        error
-            .to_string()
-            .replace(&file.path().display().to_string(), "FILE")
-    })
+    Config::layered(flags, variables(pairs), Some(file.path()))
+        .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
 
 fn check_error(variables: &[(&str, &str)], yaml: &str, expected: &Expect) {
@@ -29,14 +24,8 @@ fn check_error(variables: &[(&str, &str)], yaml: &str, expected: &Expect) {
 #[test]
 fn the_shipped_file_holds_every_option_with_its_default() {
     let shipped = include_str!("../../../../configs/ovs-port-manager.yaml");
-    assert_eq!(
-        load(Options::default(), &[], shipped),
-        load(Options::default(), &[], "")
-    );
-    let keys = shipped
-        .lines()
-        .filter(|line| line.contains(": ") && !line.starts_with('#'))
-        .count();
+    assert_eq!(load(Options::default(), &[], shipped), load(Options::default(), &[], ""));
+    let keys = shipped.lines().filter(|line| line.contains(": ") && !line.starts_with('#')).count();
     let Options {
         docker,
         ovsdb,
@@ -45,11 +34,7 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         datapath_type,
         log_level,
         log_format,
-    } = read(
-        ::config::File::from_str(shipped, FileFormat::Yaml),
-        "shipped",
-    )
-    .unwrap();
+    } = read(::config::File::from_str(shipped, FileFormat::Yaml), "shipped").unwrap();
     let given = [
         docker.is_some(),
         ovsdb.is_some(),
@@ -66,14 +51,9 @@ fn the_shipped_file_holds_every_option_with_its_default() {
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
     let yaml = "default_bridge: file\ndefault_interface: file\nlog_level: warn\n";
-    let variables = [
-        ("OVS_PORT_MANAGER_DEFAULT_BRIDGE", "env"),
-        ("OVS_PORT_MANAGER_DEFAULT_INTERFACE", "env"),
-    ];
-    let flags = Options {
-        default_bridge: "flag".parse().ok(),
-        ..Options::default()
-    };
+    let variables =
+        [("OVS_PORT_MANAGER_DEFAULT_BRIDGE", "env"), ("OVS_PORT_MANAGER_DEFAULT_INTERFACE", "env")];
+    let flags = Options { default_bridge: "flag".parse().ok(), ..Options::default() };
     let config = load(flags, &variables, yaml).unwrap();
     assert_eq!(config.default_bridge.as_str(), "flag");
     assert_eq!(config.default_interface.as_str(), "env");

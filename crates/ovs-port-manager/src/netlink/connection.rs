@@ -46,11 +46,7 @@ impl Connection {
             Ok(socket)
         };
         let socket = opened().map_err(Error::system("open a netlink socket"))?;
-        Ok(Self {
-            socket,
-            sequence: 0,
-            buffer: Vec::with_capacity(DATAGRAM),
-        })
+        Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
     /// Sends all requests at once and waits for every acknowledgement.
@@ -62,12 +58,7 @@ impl Connection {
         let mut bytes = Vec::new();
         let first = self.sequence.wrapping_add(1);
         let mut words = Vec::with_capacity(requests.len());
-        for Request {
-            message,
-            flags,
-            what,
-        } in requests
-        {
+        for Request { message, flags, what } in requests {
             self.append(&mut bytes, message, flags | NLM_F_ACK);
             words.push(what);
         }
@@ -153,15 +144,8 @@ impl Connection {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), Error> {
-        let sent = self
-            .socket
-            .send(bytes, 0)
-            .map_err(Error::system("send to the kernel"))?;
-        if sent == bytes.len() {
-            Ok(())
-        } else {
-            Err(Error::Malformed("a cut request".to_owned()))
-        }
+        let sent = self.socket.send(bytes, 0).map_err(Error::system("send to the kernel"))?;
+        if sent == bytes.len() { Ok(()) } else { Err(Error::Malformed("a cut request".to_owned())) }
     }
 
     /// Reads one datagram, which may hold several messages.
@@ -181,16 +165,10 @@ impl Connection {
         while !rest.is_empty() {
             let malformed =
                 |error: netlink_packet_core::DecodeError| Error::Malformed(error.to_string());
-            let length = NetlinkBuffer::new_checked(rest)
-                .map_err(malformed)?
-                .length() as usize;
+            let length = NetlinkBuffer::new_checked(rest).map_err(malformed)?.length() as usize;
             let message =
                 NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(malformed)?;
-            each(
-                message.header.sequence_number,
-                message.header.flags,
-                message.payload,
-            );
+            each(message.header.sequence_number, message.header.flags, message.payload);
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         Ok(())
@@ -200,11 +178,7 @@ impl Connection {
 /// An acknowledgement with an error in it, in words.
 fn refusal(what: String, ack: &ErrorMessage, flags: u16) -> Error {
     let explained = flags & netlink_packet_core::NLM_F_ACK_TLVS != 0;
-    let attributes = ack
-        .header
-        .get(HEADER..)
-        .filter(|_| explained)
-        .unwrap_or_default();
+    let attributes = ack.header.get(HEADER..).filter(|_| explained).unwrap_or_default();
     let kernel = NlasIterator::new(attributes)
         .filter_map(Result::ok)
         .find(|attribute| attribute.kind() == ATTR_MSG)
@@ -212,9 +186,5 @@ fn refusal(what: String, ack: &ErrorMessage, flags: u16) -> Error {
             let text = String::from_utf8_lossy(attribute.value());
             text.trim_end_matches('\0').to_owned()
         });
-    Error::Refused {
-        what,
-        errno: ack.to_io(),
-        kernel,
-    }
+    Error::Refused { what, errno: ack.to_io(), kernel }
 }

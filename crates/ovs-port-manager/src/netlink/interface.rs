@@ -16,51 +16,34 @@ use port_plan::{LinkName, LinkSpec};
 
 use super::Error;
 use super::connection::{Connection, Request};
-use super::veth::Created;
 use crate::ethtool;
 
 /// Configures the interface that the pair has in the calling thread's namespace.
 ///
-/// It comes up after its addresses, so that whoever waits for "up" finds it working.
-pub(super) fn configure(spec: &LinkSpec) -> Result<Created, Error> {
+/// It comes up after its addresses, so that whoever waits for "up" finds it working. Returns the default
+/// routes that its own have taken the place of, in words.
+pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
     let name = &spec.key.interface;
     let mut connection = Connection::open()?;
     let index = index(&mut connection, name)?;
-    if spec
-        .addresses
-        .iter()
-        .any(|address| address.addr().is_ipv6())
-    {
+    if spec.addresses.iter().any(|address| address.addr().is_ipv6()) {
         enable_ipv6(name)?;
     }
     if !spec.tx_checksum_offload {
-        ethtool::set_tx_checksum(name, false).map_err(Error::system(format!(
-            "switch transmit checksums off on {name}"
-        )))?;
+        ethtool::set_tx_checksum(name, false)
+            .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
     }
     let replaced_routes = default_routes(&mut connection, &spec.gateways)?;
-    let addresses = spec
-        .addresses
-        .iter()
-        .map(|address| add_address(name, index, *address));
-    let routes = spec
-        .gateways
-        .iter()
-        .map(|gateway| add_default_route(name, index, *gateway));
-    connection.batch(
-        addresses
-            .chain([set_up(name, index)])
-            .chain(routes)
-            .collect(),
-    )?;
-    Ok(Created { replaced_routes })
+    let addresses = spec.addresses.iter().map(|address| add_address(name, index, *address));
+    let routes = spec.gateways.iter().map(|gateway| add_default_route(name, index, *gateway));
+    connection.batch(addresses.chain([set_up(name, index)]).chain(routes).collect())?;
+    Ok(replaced_routes)
 }
 
-fn index(connection: &mut Connection, name: &LinkName) -> Result<u32, Error> {
+/// The index of a link of the connection's namespace.
+pub(super) fn index(connection: &mut Connection, name: &LinkName) -> Result<u32, Error> {
     let mut request = LinkMessage::default();
-    request
-        .attributes
-        .push(LinkAttribute::IfName(name.to_string()));
+    request.attributes.push(LinkAttribute::IfName(name.to_string()));
     let what = format!("find {name}");
     match connection.get(RouteNetlinkMessage::GetLink(request), &what)? {
         RouteNetlinkMessage::NewLink(link) => Ok(link.header.index),
@@ -89,23 +72,15 @@ fn add_address(name: &LinkName, index: u32, address: IpNet) -> Request {
     message.header.prefix_len = address.prefix_len();
     message.header.scope = AddressScope::Universe;
     message.header.index = index;
-    message
-        .attributes
-        .push(AddressAttribute::Local(address.addr()));
-    message
-        .attributes
-        .push(AddressAttribute::Address(address.addr()));
+    message.attributes.push(AddressAttribute::Local(address.addr()));
+    message.attributes.push(AddressAttribute::Address(address.addr()));
     match address {
         IpNet::V4(v4) if v4.prefix_len() < 31 => {
-            message
-                .attributes
-                .push(AddressAttribute::Broadcast(v4.broadcast()));
+            message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
         }
         IpNet::V4(_) => {}
         // Duplicate address detection would keep the address unusable for a second.
-        IpNet::V6(_) => message
-            .attributes
-            .push(AddressAttribute::Flags(AddressFlags::Nodad)),
+        IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
     }
     Request {
         message: RouteNetlinkMessage::NewAddress(message),
@@ -132,9 +107,7 @@ fn add_default_route(name: &LinkName, index: u32, gateway: IpAddr) -> Request {
     message.header.protocol = RouteProtocol::Static;
     message.header.scope = RouteScope::Universe;
     message.header.kind = RouteType::Unicast;
-    message
-        .attributes
-        .push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+    message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
     message.attributes.push(RouteAttribute::Oif(index));
     Request {
         message: RouteNetlinkMessage::NewRoute(message),
@@ -163,14 +136,11 @@ fn default_routes(connection: &mut Connection, gateways: &[IpAddr]) -> Result<Ve
 }
 
 fn in_words(route: &RouteMessage) -> String {
-    let via = route
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-            _ => None,
-        });
+    let via = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
+        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    });
     via.map_or_else(|| "default".to_owned(), |via| format!("default via {via}"))
 }
 
@@ -182,9 +152,5 @@ fn default_route(gateway: IpAddr) -> RouteMessage {
 }
 
 fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() {
-        AddressFamily::Inet
-    } else {
-        AddressFamily::Inet6
-    }
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }

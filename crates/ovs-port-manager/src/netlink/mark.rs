@@ -7,10 +7,7 @@ const OWNER: &str = "ovs-port-manager";
 
 /// The alias of the host end of a port's link; at most 255 bytes fit (`IFALIASZ`).
 pub(super) fn write(key: &PortKey, start: &Start) -> String {
-    let PortKey {
-        container,
-        interface,
-    } = key;
+    let PortKey { container, interface } = key;
     format!("{OWNER} container={container} iface={interface} start={start}")
 }
 
@@ -24,13 +21,7 @@ pub(super) fn read(alias: &str) -> Option<(PortKey, Start)> {
     let container = value("container")?.parse().ok()?;
     let interface: LinkName = value("iface")?.parse().ok()?;
     let start = Start(value("start")?.to_owned());
-    Some((
-        PortKey {
-            container,
-            interface,
-        },
-        start,
-    ))
+    Some((PortKey { container, interface }, start))
 }
 
 #[cfg(test)]
@@ -40,18 +31,12 @@ mod tests {
     #[test]
     fn a_mark_reads_back_and_other_aliases_do_not() {
         let container = "3f".repeat(32).parse().unwrap();
-        let key = PortKey {
-            container,
-            interface: "eth1".parse().unwrap(),
-        };
+        let key = PortKey { container, interface: "eth1".parse().unwrap() };
         let start = Start("2026-01-02T03:04:05.678901234Z".to_owned());
         let alias = write(&key, &start);
         assert!(alias.len() < 256);
         assert_eq!(read(&alias), Some((key, start)));
         assert_eq!(read("uplink to ovs-port-manager"), None);
-        assert_eq!(
-            read("ovs-port-manager container=3f iface=eth1 start=x"),
-            None
-        );
+        assert_eq!(read("ovs-port-manager container=3f iface=eth1 start=x"), None);
     }
 }

@@ -10,7 +10,7 @@ mod veth;
 
 use std::io;
 
-pub(crate) use veth::{Created, create, delete, list};
+pub(crate) use veth::{Created, create, delete, list, missing};
 
 /// Why the kernel did not do what was asked.
 #[derive(Debug, thiserror::Error)]

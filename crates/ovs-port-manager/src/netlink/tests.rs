@@ -34,9 +34,7 @@ impl Namespace {
     }
 
     fn open(&self) -> OwnedFd {
-        File::open(format!("/proc/{}/ns/net", self.holder.id()))
-            .unwrap()
-            .into()
+        File::open(format!("/proc/{}/ns/net", self.holder.id())).unwrap().into()
     }
 
     /// Runs something on a thread of its own inside the namespace.
@@ -67,15 +65,8 @@ impl Namespace {
     /// The names of all its links but lo.
     fn links(&self) -> Vec<String> {
         let links = self.ip("link show");
-        let names = links
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|link| link["ifname"].as_str().unwrap());
-        names
-            .filter(|name| *name != "lo")
-            .map(str::to_owned)
-            .collect()
+        let names = links.as_array().unwrap().iter().map(|link| link["ifname"].as_str().unwrap());
+        names.filter(|name| *name != "lo").map(str::to_owned).collect()
     }
 }
 
@@ -96,14 +87,8 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
         start: Start("2026-01-02T03:04:05.678901234Z".to_owned()),
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),
-        addresses: addresses
-            .iter()
-            .map(|address| address.parse().unwrap())
-            .collect(),
-        gateways: gateways
-            .iter()
-            .map(|gateway| gateway.parse().unwrap())
-            .collect(),
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
         tx_checksum_offload: false,
     }
 }
@@ -116,10 +101,7 @@ fn create_in(host: &Namespace, container: &Namespace, spec: LinkSpec) -> Result<
 #[test]
 fn a_link_is_born_in_the_container_with_all_that_was_asked() {
     let (host, container) = (Namespace::new(), Namespace::new());
-    let spec = spec(
-        &["192.168.1.100/24", "fd00::100/64"],
-        &["192.168.1.1", "fd00::1"],
-    );
+    let spec = spec(&["192.168.1.100/24", "fd00::100/64"], &["192.168.1.1", "fd00::1"]);
     create_in(&host, &container, spec).unwrap();
 
     let eth1 = &container.ip("addr show dev eth1")[0];
@@ -127,62 +109,28 @@ fn a_link_is_born_in_the_container_with_all_that_was_asked() {
     assert_eq!(eth1["mtu"], 1400);
     assert_eq!(eth1["operstate"], "UP");
     let addresses: Vec<_> = eth1["addr_info"].as_array().unwrap().iter().collect();
-    let shows = |local: &str| {
-        addresses
-            .iter()
-            .find(|info| info["local"] == local)
-            .copied()
-    };
+    let shows = |local: &str| addresses.iter().find(|info| info["local"] == local).copied();
     let v4 = shows("192.168.1.100").unwrap();
-    assert_eq!(
-        (&v4["prefixlen"], &v4["broadcast"]),
-        (&24.into(), &"192.168.1.255".into())
-    );
+    assert_eq!((&v4["prefixlen"], &v4["broadcast"]), (&24.into(), &"192.168.1.255".into()));
     let v6 = shows("fd00::100").unwrap();
     assert_eq!((&v6["prefixlen"], &v6["nodad"]), (&64.into(), &true.into()));
     assert_ne!(v6["tentative"], true, "usable at once");
-    assert_eq!(
-        container.ip("-4 route show default")[0]["gateway"],
-        "192.168.1.1"
-    );
-    assert_eq!(
-        container.ip("-6 route show default")[0]["gateway"],
-        "fd00::1"
-    );
-    assert!(
-        container
-            .run("ethtool -k eth1")
-            .contains("tx-checksumming: off")
-    );
+    assert_eq!(container.ip("-4 route show default")[0]["gateway"], "192.168.1.1");
+    assert_eq!(container.ip("-6 route show default")[0]["gateway"], "fd00::1");
+    assert!(container.run("ethtool -k eth1").contains("tx-checksumming: off"));
 
     let end = &host.ip("link show dev 3f2a9c1babcde_l")[0];
-    assert_eq!(
-        (&end["operstate"], &end["mtu"]),
-        (&"UP".into(), &1400.into())
-    );
-    assert!(
-        end["ifalias"]
-            .as_str()
-            .unwrap()
-            .starts_with("ovs-port-manager container=3f2a9c1b")
-    );
+    assert_eq!((&end["operstate"], &end["mtu"]), (&"UP".into(), &1400.into()));
+    assert!(end["ifalias"].as_str().unwrap().starts_with("ovs-port-manager container=3f2a9c1b"));
     assert_eq!(host.links().len(), 1);
 }
 
 #[test]
 fn offloads_stay_on_where_nobody_asks_otherwise() {
     let (host, container) = (Namespace::new(), Namespace::new());
-    let spec = LinkSpec {
-        tx_checksum_offload: true,
-        mtu: None,
-        ..spec(&["10.0.0.1/24"], &[])
-    };
+    let spec = LinkSpec { tx_checksum_offload: true, mtu: None, ..spec(&["10.0.0.1/24"], &[]) };
     create_in(&host, &container, spec).unwrap();
-    assert!(
-        container
-            .run("ethtool -k eth1")
-            .contains("tx-checksumming: on")
-    );
+    assert!(container.run("ethtool -k eth1").contains("tx-checksumming: on"));
     assert_eq!(container.ip("link show dev eth1")[0]["mtu"], 1500);
 }
 
@@ -199,11 +147,7 @@ fn ipv6_is_switched_on_for_the_interface_alone() {
         |name: &str| container.run(&format!("cat /proc/sys/net/ipv6/conf/{name}/disable_ipv6"));
     assert_eq!(setting("eth1"), "0\n");
     assert_eq!(setting("default"), "1\n");
-    assert!(
-        container
-            .run("ip -6 addr show dev eth1")
-            .contains("fd00::1")
-    );
+    assert!(container.run("ip -6 addr show dev eth1").contains("fd00::1"));
 }
 
 #[test]
@@ -218,10 +162,7 @@ fn an_existing_default_route_is_replaced_and_reported() {
     assert_eq!(created.replaced_routes, ["default via 172.17.0.1"]);
     let routes = container.ip("route show default");
     assert_eq!(routes.as_array().unwrap().len(), 1);
-    assert_eq!(
-        (&routes[0]["gateway"], &routes[0]["dev"]),
-        (&"10.0.0.1".into(), &"eth1".into())
-    );
+    assert_eq!((&routes[0]["gateway"], &routes[0]["dev"]), (&"10.0.0.1".into(), &"eth1".into()));
 }
 
 #[test]
@@ -243,10 +184,7 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_nothing_is_left() {
     let (host, container) = (Namespace::new(), Namespace::new());
     let error = create_in(&host, &container, spec(&["10.0.0.1/24"], &["10.9.9.9"])).unwrap_err();
     let told = error.to_string();
-    assert!(
-        told.starts_with("cannot route through gateway 10.9.9.9 on eth1: "),
-        "{told}"
-    );
+    assert!(told.starts_with("cannot route through gateway 10.9.9.9 on eth1: "), "{told}");
     assert!(told.contains("(Nexthop has invalid gateway)"), "{told}");
     assert_eq!(host.links(), [""; 0]);
     assert_eq!(container.links(), [""; 0]);
@@ -261,10 +199,7 @@ fn only_marked_links_are_listed() {
     let spec = spec(&["10.0.0.1/24"], &[]);
     create_in(&host, &container, spec.clone()).unwrap();
     let listed = host.inside(list).unwrap();
-    let link = port_plan::ObservedLink {
-        name: spec.name,
-        start: spec.start,
-    };
+    let link = port_plan::ObservedLink { name: spec.name, start: spec.start };
     assert_eq!(listed, [(spec.key, link)]);
 }
 
@@ -292,9 +227,7 @@ fn announcements_reach_the_other_end() {
         std::fs::write("/proc/sys/net/ipv4/conf/3f2a9c1babcde_l/arp_accept", "1").unwrap();
     });
     let (name, addresses) = (spec.key.interface.clone(), spec.addresses.clone());
-    container
-        .inside(move || crate::announce::announce(&name, spec.mac, &addresses))
-        .unwrap();
+    container.inside(move || crate::announce::announce(&name, spec.mac, &addresses)).unwrap();
     let neighbours = host.run("ip neigh show");
     assert!(
         neighbours.contains("10.0.0.1 dev 3f2a9c1babcde_l lladdr 02:00:00:00:00:aa"),

@@ -28,18 +28,19 @@ pub(crate) struct Created {
 /// What the kernel refused; nothing of the pair is left then.
 pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error> {
     let mut host = Connection::open()?;
-    host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)])
-        .map_err(|error| match error.errno() {
-            // The host end's name is new to the kernel: what exists is the interface in the container.
-            Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
-            _ => error,
-        })?;
+    host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)]).map_err(|error| match error
+        .errno()
+    {
+        // The host end's name is new to the kernel: what exists is the interface in the container.
+        Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
+        _ => error,
+    })?;
     let configured = inside(netns, || interface::configure(spec));
     if configured.is_err() {
         // The first error is the one to tell; the mark lets a later pass find what this leaves.
         let _ = host.batch(vec![remove(&spec.name)]);
     }
-    configured
+    configured.map(|replaced_routes| Created { replaced_routes })
 }
 
 /// Deletes a veth pair by its host end. One that does not exist is as good as deleted.
@@ -50,18 +51,26 @@ pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
     }
 }
 
+/// Those of the links that do not exist.
+pub(crate) fn missing(names: &[LinkName]) -> Result<Vec<LinkName>, Error> {
+    let mut connection = Connection::open()?;
+    let mut missing = Vec::new();
+    for name in names {
+        match interface::index(&mut connection, name) {
+            Ok(_) => {}
+            Err(error) if error.errno() == Some(libc::ENODEV) => missing.push(name.clone()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
 /// All links of this namespace that bear our mark.
 pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
     let mut request = LinkMessage::default();
     // The kernel then lists veths only, without their statistics.
-    request
-        .attributes
-        .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(
-            InfoKind::Veth,
-        )]));
-    request
-        .attributes
-        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    request.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let mut links = Vec::new();
     let message = RouteNetlinkMessage::GetLink(request);
     Connection::open()?.dump(message, "list the links", |answer| {
@@ -73,37 +82,28 @@ pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
 }
 
 fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
-    let name = link
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => name.parse().ok(),
-            _ => None,
-        })?;
-    let (key, start) = link
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfAlias(alias) => mark::read(alias),
-            _ => None,
-        })?;
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => name.parse().ok(),
+        _ => None,
+    })?;
+    let (key, start) = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfAlias(alias) => mark::read(alias),
+        _ => None,
+    })?;
     Some((key, ObservedLink { name, start }))
 }
 
 /// The request for the pair. The host end comes up at once; its peer has no carrier until it is up, too.
 fn add(spec: &LinkSpec, netns: i32) -> Request {
     let mut peer = LinkMessage::default();
-    peer.attributes
-        .push(LinkAttribute::IfName(spec.key.interface.to_string()));
-    peer.attributes
-        .push(LinkAttribute::Address(spec.mac.octets().to_vec()));
+    peer.attributes.push(LinkAttribute::IfName(spec.key.interface.to_string()));
+    peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
     peer.attributes.push(LinkAttribute::NetNsFd(netns));
 
     let mut host = LinkMessage::default();
     host.header.flags = LinkFlags::Up;
     host.header.change_mask = LinkFlags::Up;
-    host.attributes
-        .push(LinkAttribute::IfName(spec.name.to_string()));
+    host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
     if let Some(mtu) = spec.mtu {
         peer.attributes.push(LinkAttribute::Mtu(mtu.into()));
         host.attributes.push(LinkAttribute::Mtu(mtu.into()));
@@ -115,10 +115,7 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
     Request {
         message: RouteNetlinkMessage::NewLink(host),
         flags: NLM_F_CREATE | NLM_F_EXCL,
-        what: format!(
-            "make the veth pair {} with {}",
-            spec.name, spec.key.interface
-        ),
+        what: format!("make the veth pair {} with {}", spec.name, spec.key.interface),
     }
 }
 
@@ -128,10 +125,8 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
 /// dies, there is no link of ours without its mark.
 fn set_mark(spec: &LinkSpec) -> Request {
     let mut host = LinkMessage::default();
-    host.attributes
-        .push(LinkAttribute::IfName(spec.name.to_string()));
-    host.attributes
-        .push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
+    host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
+    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
     Request {
         message: RouteNetlinkMessage::SetLink(host),
         flags: 0,
@@ -141,8 +136,7 @@ fn set_mark(spec: &LinkSpec) -> Request {
 
 fn remove(name: &LinkName) -> Request {
     let mut link = LinkMessage::default();
-    link.attributes
-        .push(LinkAttribute::IfName(name.to_string()));
+    link.attributes.push(LinkAttribute::IfName(name.to_string()));
     Request {
         message: RouteNetlinkMessage::DelLink(link),
         flags: 0,

@@ -71,27 +71,16 @@ pub(super) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(
-            self,
-            Self::Step(apply::Error::Netns(netns::Error::Gone { .. }))
-        )
+        matches!(self, Self::Step(apply::Error::Netns(netns::Error::Gone { .. })))
     }
 }
 
 impl Observer {
     /// Looks at one container and brings it to where it should be.
     pub(super) async fn look(&self, container: ContainerId) -> Look {
-        let mut name = self
-            .world
-            .switch
-            .container_name(&container)
-            .unwrap_or_default();
+        let mut name = self.world.switch.container_name(&container).unwrap_or_default();
         let result = self.converge(&container, &mut name).await;
-        Look {
-            container,
-            name,
-            result,
-        }
+        Look { container, name, result }
     }
 
     async fn converge(&self, id: &ContainerId, name: &mut String) -> Result<Standing, Error> {
@@ -111,20 +100,11 @@ impl Observer {
                 Desired::of(container, &self.defaults)
             }
         };
-        let observed = self.observe(id, &desired);
+        let observed = self.observe(id, &desired).await?;
         let plan = plan(id, &desired, &observed);
-        debug!(
-            container = id.short(),
-            name,
-            steps = plan.steps.len(),
-            "planned\n{plan}"
-        );
+        debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
 
-        let subject = Subject {
-            id,
-            name,
-            pid: running.as_ref().map(|(pid, _)| *pid),
-        };
+        let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
         for step in &plan.steps {
             self.world.apply(&subject, step).await?;
         }
@@ -145,31 +125,24 @@ impl Observer {
                     _ => None,
                 });
                 let fresh = added.is_some();
-                let port = added
-                    .or_else(|| self.world.switch.port_of(&spec))
-                    .ok_or(Error::Vanished)?;
-                Some(Standing::Attached(Box::new(Attached {
-                    spec,
-                    port,
-                    pid,
-                    fresh,
-                    since,
-                })))
+                let port =
+                    added.or_else(|| self.world.switch.port_of(&spec)).ok_or(Error::Vanished)?;
+                Some(Standing::Attached(Box::new(Attached { spec, port, pid, fresh, since })))
             }
         };
         Ok(standing.unwrap_or(Standing::Nothing))
     }
 
-    fn observe(&self, container: &ContainerId, desired: &Desired) -> Observed {
+    async fn observe(&self, container: &ContainerId, desired: &Desired) -> Result<Observed, Error> {
         let bridge = match desired {
             Desired::Port(spec) => self.world.switch.bridge(&spec.bridge),
             Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => None,
         };
-        Observed {
+        Ok(Observed {
             bridge,
             ports: self.world.switch.ports_of(container),
-            links: self.world.links.of(container),
-        }
+            links: self.world.links.of(container).await?,
+        })
     }
 
     /// All containers that are to have something or that something is there for.

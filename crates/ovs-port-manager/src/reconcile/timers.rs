@@ -39,10 +39,6 @@ impl Timers {
         }
     }
 
-    pub(super) fn is_set(&self, timer: &Timer) -> bool {
-        self.at.contains_key(timer)
-    }
-
     /// When the next one is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.order.first().map(|(at, _)| *at)

@@ -1,10 +1,10 @@
 //! Containers get what their labels say, and give it back.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use lab::{WWW_TEXT, wait_for};
 use serde_json::Value;
 
-use crate::stage::{self, PATIENCE, interface, ping, wait_gone, wait_ready};
+use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, wait_gone, wait_ready};
 
 #[test]
 fn a_container_gets_its_port_works_and_gives_it_back() -> Result<()> {
@@ -17,18 +17,11 @@ fn a_container_gets_its_port_works_and_gives_it_back() -> Result<()> {
     wait_ready(&lab, &client)?;
 
     ping(&lab, "client", "192.168.1.100")?;
-    let page = lab.exec(
-        "client",
-        &["timeout", "5", "wget", "-qO-", "http://192.168.1.100/"],
-    )?;
+    let page = lab.exec("client", &["timeout", "5", "wget", "-qO-", "http://192.168.1.100/"])?;
     ensure!(page.contains(WWW_TEXT.trim()), "{page}");
 
     let ids = lab.vsctl(&["get", "interface", &port, "external_ids"])?;
-    for mark in [
-        "container_iface=eth1",
-        "container_name=web",
-        "owner=ovs-port-manager",
-    ] {
+    for mark in ["container_iface=eth1", "container_name=web", "owner=ovs-port-manager"] {
         ensure!(ids.contains(mark), "{ids}");
     }
     let eth1 = interface(&lab, "web", "eth1")?;
@@ -36,10 +29,7 @@ fn a_container_gets_its_port_works_and_gives_it_back() -> Result<()> {
 
     lab.docker(&["stop", "web"])?;
     wait_gone(&lab, &web)?;
-    ensure!(
-        stage::our_ports(&lab)?.len() == 1,
-        "the client keeps its port"
-    );
+    ensure!(stage::our_ports(&lab)?.len() == 1, "the client keeps its port");
     lab.docker(&["rm", "-f", "client"])?;
     wait_gone(&lab, &client)
 }
@@ -64,15 +54,10 @@ fn every_label_is_honoured() -> Result<()> {
     ensure!(lab.vsctl(&["get", "interface", "br-test", "type"])? == "internal");
 
     let net0 = interface(&lab, "web", "net0")?;
-    ensure!(
-        net0["mtu"] == 1400 && net0["address"] == "02:00:00:00:00:aa",
-        "{net0}"
-    );
+    ensure!(net0["mtu"] == 1400 && net0["address"] == "02:00:00:00:00:aa", "{net0}");
     let addresses: Vec<_> = net0["addr_info"].as_array().into_iter().flatten().collect();
     let has = |local: &str, length: u64| {
-        addresses
-            .iter()
-            .any(|info| info["local"] == local && info["prefixlen"] == length)
+        addresses.iter().any(|info| info["local"] == local && info["prefixlen"] == length)
     };
     ensure!(has("192.168.1.100", 24) && has("192.168.7.1", 32), "{net0}");
     let features = lab.run_in_netns_of("web", "ethtool", &["-k", "net0"])?;
@@ -102,14 +87,8 @@ fn ipv6_works_although_docker_switches_it_off() -> Result<()> {
     let others = lab.exec("one", &["cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"])?;
     let only_v4 = lab.run_container("three", &[("ovs.ip_address", "10.0.0.3/24")])?;
     wait_ready(&lab, &only_v4)?;
-    let untouched = lab.exec(
-        "three",
-        &["cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"],
-    )?;
-    ensure!(
-        others == untouched,
-        "only the interface's own setting changes"
-    );
+    let untouched = lab.exec("three", &["cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"])?;
+    ensure!(others == untouched, "only the interface's own setting changes");
     Ok(())
 }
 
@@ -126,14 +105,8 @@ fn two_vlans_are_isolated_from_each_other() -> Result<()> {
         wait_ready(&lab, &id)?;
     }
     ping(&lab, "red1", "10.0.0.2")?;
-    ensure!(
-        ping(&lab, "red1", "10.0.0.3").is_err(),
-        "VLAN 10 reaches VLAN 20"
-    );
-    ensure!(
-        ping(&lab, "blue", "10.0.0.1").is_err(),
-        "VLAN 20 reaches VLAN 10"
-    );
+    ensure!(ping(&lab, "red1", "10.0.0.3").is_err(), "VLAN 10 reaches VLAN 20");
+    ensure!(ping(&lab, "blue", "10.0.0.1").is_err(), "VLAN 20 reaches VLAN 10");
     Ok(())
 }
 
@@ -141,10 +114,8 @@ fn two_vlans_are_isolated_from_each_other() -> Result<()> {
 fn a_gateway_takes_the_place_of_dockers_route() -> Result<()> {
     let (lab, daemon) = stage::start()?;
     lab.docker(&["network", "create", "--subnet=172.30.0.0/24", "inner"])?;
-    let labels = [
-        ("ovs.ip_address", "192.168.1.100/24,fd00::1/64"),
-        ("ovs.gateway", "192.168.1.1,fd00::2"),
-    ];
+    let labels =
+        [("ovs.ip_address", "192.168.1.100/24,fd00::1/64"), ("ovs.gateway", "192.168.1.1,fd00::2")];
     let id = lab.run_container_with("web", &labels, &["--network=inner"], &[])?;
     wait_ready(&lab, &id)?;
     let gateways = |family: &str| -> Result<Vec<Value>> {
@@ -154,10 +125,37 @@ fn a_gateway_takes_the_place_of_dockers_route() -> Result<()> {
     };
     ensure!(gateways("-4")? == ["192.168.1.1"], "{:?}", gateways("-4")?);
     ensure!(gateways("-6")? == ["fd00::2"], "{:?}", gateways("-6")?);
-    daemon.wait_log(
-        "replaced the container's route: default via 172.30.0.1",
-        PATIENCE,
-    )
+    daemon.wait_log("replaced the container's route: default via 172.30.0.1", PATIENCE)
+}
+
+#[test]
+fn each_step_is_one_line_with_container_and_port() -> Result<()> {
+    let lab = lab::Lab::start()?;
+    let json = [("OVS_PORT_MANAGER_LOG_FORMAT", "json")];
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "--docker", &docker, "--ovsdb", &ovsdb];
+    let daemon = lab.spawn(PROGRAM.as_ref(), &args, &json)?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let port = wait_ready(&lab, &id)?;
+    daemon.wait_log("port is ready", PATIENCE)?;
+    lab.docker(&["rm", "-f", "web"])?;
+    wait_gone(&lab, &id)?;
+    daemon.wait_log("del-link", PATIENCE)?;
+
+    let lines: Result<Vec<Value>, _> = daemon.log().lines().map(serde_json::from_str).collect();
+    let lines = lines?;
+    for step in ["add-link", "add-port ovsbr0", "del-port ovsbr0", "del-link"] {
+        let told = |line: &&Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.starts_with(&format!("{step} {port}"))
+        };
+        let told: Vec<_> = lines.iter().filter(told).collect();
+        let [line] = told.as_slice() else { bail!("{step}: {told:?}") };
+        ensure!(line["level"] == "INFO" && line["port"] == port.as_str(), "{line}");
+        ensure!(line["name"] == "web", "{line}");
+        ensure!(line["container"].as_str().is_some_and(|short| id.starts_with(short)), "{line}");
+    }
+    Ok(())
 }
 
 #[test]
@@ -181,12 +179,7 @@ fn twenty_short_lived_containers_leave_nothing() -> Result<()> {
         // Each ends by itself, some before they are attached, some while they are, some after.
         let life = format!("{}", f64::from(number) / 1000.0);
         let labels = [("ovs.ip_address", address.as_str())];
-        lab.run_container_with(
-            &name,
-            &labels,
-            &["--network=none", "--rm"],
-            &["sleep", &life],
-        )?;
+        lab.run_container_with(&name, &labels, &["--network=none", "--rm"], &["sleep", &life])?;
     }
     wait_for("all containers to end", PATIENCE, || {
         Ok(lab.docker(&["ps", "-aq"])?.is_empty().then_some(()))
@@ -196,10 +189,7 @@ fn twenty_short_lived_containers_leave_nothing() -> Result<()> {
     wait_ready(&lab, &last)?;
     wait_for("only the last port to be left", PATIENCE, || {
         let (ports, links) = (stage::our_ports(&lab)?, stage::our_links(&lab)?);
-        ensure!(
-            ports.len() == 1 && links.len() == 1,
-            "ports {ports:?}, links {links:?}"
-        );
+        ensure!(ports.len() == 1 && links.len() == 1, "ports {ports:?}, links {links:?}");
         Ok(Some(()))
     })?;
     ensure!(!daemon.log().contains("ERROR"), "{}", daemon.log());

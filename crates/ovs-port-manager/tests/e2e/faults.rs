@@ -26,9 +26,7 @@ fn a_restarted_container_keeps_its_mac_and_is_reached_at_once() -> Result<()> {
     ping(&lab, "client", "10.0.0.1")?;
     ensure!(interface(&lab, "web", "eth1")?["address"] == mac);
     ensure!(ports_of(&lab, &web)? == [after], "the old port is gone");
-    wait_for("the old link to go", PATIENCE, || {
-        Ok((our_links(&lab)?.len() == 2).then_some(()))
-    })
+    wait_for("the old link to go", PATIENCE, || Ok((our_links(&lab)?.len() == 2).then_some(())))
 }
 
 #[test]
@@ -51,6 +49,24 @@ fn ports_of_containers_that_went_while_the_daemon_was_dead_are_removed() -> Resu
 }
 
 #[test]
+fn a_link_that_vanished_while_the_daemon_was_dead_is_made_anew() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let before = wait_ready(&lab, &one)?;
+    wait_ready(&lab, &two)?;
+    daemon.kill9()?;
+    lab.run("ip", &["link", "delete", &before])?;
+    let _daemon = start_daemon(&lab)?;
+    wait_for("a port under a new name", PATIENCE, || {
+        let port = wait_ready(&lab, &one)?;
+        Ok((port != before).then_some(()))
+    })?;
+    // Under its old name the port would look healthy, and no packet would pass.
+    ping(&lab, "two", "10.0.0.1")
+}
+
+#[test]
 fn restarting_the_daemon_writes_nothing_and_loses_no_packet() -> Result<()> {
     let (lab, daemon) = stage::start()?;
     let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
@@ -63,27 +79,18 @@ fn restarting_the_daemon_writes_nothing_and_loses_no_packet() -> Result<()> {
     // One ping every 10 ms, and a summary at the end; with -q nothing is printed meanwhile.
     let pings = lab.spawn(
         "docker".as_ref(),
-        &[
-            "exec", "one", "ping", "-q", "-i", "0.01", "-c", "200", "-W", "1", "10.0.0.2",
-        ],
+        &["exec", "one", "ping", "-q", "-i", "0.01", "-c", "200", "-W", "1", "10.0.0.2"],
         &[("DOCKER_HOST", &lab.docker_endpoint())],
     )?;
     daemon.signal(Signal::TERM)?;
-    ensure!(
-        daemon.wait_exit(PATIENCE)?.success(),
-        "SIGTERM is an orderly end"
-    );
+    ensure!(daemon.wait_exit(PATIENCE)?.success(), "SIGTERM is an orderly end");
     let daemon = start_daemon(&lab)?;
     daemon.wait_log("looking at all labelled containers containers=2", PATIENCE)?;
     pings.wait_exit(PATIENCE)?;
     ensure!(pings.log().contains(" 0% packet loss"), "{}", pings.log());
     ensure!(dump()? == before);
     for step in ["add-", "del-", "set-"] {
-        ensure!(
-            !daemon.log().contains(&format!(" INFO {step}")),
-            "{}",
-            daemon.log()
-        );
+        ensure!(!daemon.log().contains(&format!(" INFO {step}")), "{}", daemon.log());
     }
     Ok(())
 }
@@ -133,24 +140,10 @@ fn ports_of_others_are_never_touched() -> Result<()> {
     let lab = lab::Lab::start()?;
     let netdev = ["--", "set", "bridge", "ovsbr0", "datapath_type=netdev"];
     lab.vsctl(&[&["add-br", "ovsbr0"], netdev.as_slice()].concat())?;
-    lab.run(
-        "ip",
-        &[
-            "link", "add", "theirs", "type", "veth", "peer", "name", "theirs2",
-        ],
-    )?;
+    lab.run("ip", &["link", "add", "theirs", "type", "veth", "peer", "name", "theirs2"])?;
     // A row as ovs-docker writes it, for a container that does not exist.
     let id = "external_ids:container_id=".to_owned() + &"ab".repeat(32);
-    lab.vsctl(&[
-        "add-port",
-        "ovsbr0",
-        "theirs",
-        "--",
-        "set",
-        "interface",
-        "theirs",
-        &id,
-    ])?;
+    lab.vsctl(&["add-port", "ovsbr0", "theirs", "--", "set", "interface", "theirs", &id])?;
     let row = || {
         let columns = "--columns=_uuid,name,external_ids";
         lab.vsctl(&[columns, "list", "interface", "theirs"])

@@ -44,10 +44,7 @@ pub(crate) fn wait_ready(lab: &Lab, container_id: &str) -> Result<String> {
             return Ok(None);
         };
         let ofport = lab.vsctl(&["get", "interface", port, "ofport"])?;
-        Ok(ofport
-            .parse::<u32>()
-            .is_ok_and(|number| number > 0)
-            .then(|| port.clone()))
+        Ok(ofport.parse::<u32>().is_ok_and(|number| number > 0).then(|| port.clone()))
     })
 }
 
@@ -55,9 +52,7 @@ pub(crate) fn wait_ready(lab: &Lab, container_id: &str) -> Result<String> {
 pub(crate) fn wait_gone(lab: &Lab, container_id: &str) -> Result<()> {
     wait_for("its port and link to go", PATIENCE, || {
         let ports = ports_of(lab, container_id)?;
-        let links = our_links(lab)?
-            .into_iter()
-            .filter(|alias| alias.contains(container_id));
+        let links = our_links(lab)?.into_iter().filter(|alias| alias.contains(container_id));
         ensure!(ports.is_empty() && links.count() == 0, "ports: {ports:?}");
         Ok(Some(()))
     })
@@ -68,9 +63,7 @@ pub(crate) fn our_links(lab: &Lab) -> Result<Vec<String>> {
     let links = lab.ip_json(&["link", "show"])?;
     let aliases = links.as_array().context("no array of links")?.iter();
     let aliases = aliases.filter_map(|link| link["ifalias"].as_str().map(str::to_owned));
-    Ok(aliases
-        .filter(|alias| alias.starts_with("ovs-port-manager "))
-        .collect())
+    Ok(aliases.filter(|alias| alias.starts_with("ovs-port-manager ")).collect())
 }
 
 /// All ports with our mark of ownership.
@@ -83,11 +76,7 @@ pub(crate) fn our_ports(lab: &Lab) -> Result<Vec<String>> {
 /// An interface inside a container, as `ip -j addr` shows it.
 pub(crate) fn interface(lab: &Lab, container: &str, name: &str) -> Result<Value> {
     let shown = lab.container_ip_json(container, &["addr", "show", "dev", name])?;
-    shown
-        .as_array()
-        .and_then(|links| links.first())
-        .cloned()
-        .context("no such interface")
+    shown.as_array().and_then(|links| links.first()).cloned().context("no such interface")
 }
 
 /// Whether an interface exists inside a container.
@@ -99,6 +88,5 @@ pub(crate) fn has_interface(lab: &Lab, container: &str, name: &str) -> Result<bo
 
 /// One ping from a container, answered within a second.
 pub(crate) fn ping(lab: &Lab, from: &str, to: &str) -> Result<()> {
-    lab.exec(from, &["ping", "-c", "1", "-W", "1", to])
-        .map(drop)
+    lab.exec(from, &["ping", "-c", "1", "-W", "1", to]).map(drop)
 }

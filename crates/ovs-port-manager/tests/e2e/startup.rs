@@ -14,18 +14,10 @@ use crate::stage::PROGRAM;
 fn complaint(command: &mut Command) -> Result<String> {
     let output = command.output().context("cannot start the daemon")?;
     let told = String::from_utf8(output.stderr)?;
-    ensure!(
-        output.status.code() == Some(1),
-        "{:?}: {told}",
-        output.status
-    );
-    let complaints: Vec<_> = told
-        .lines()
-        .filter(|line| line.starts_with("ovs-port-manager: "))
-        .collect();
-    let [complaint] = complaints.as_slice() else {
-        bail!("not one complaint: {told}")
-    };
+    ensure!(output.status.code() == Some(1), "{:?}: {told}", output.status);
+    let complaints: Vec<_> =
+        told.lines().filter(|line| line.starts_with("ovs-port-manager: ")).collect();
+    let [complaint] = complaints.as_slice() else { bail!("not one complaint: {told}") };
     Ok((*complaint).to_owned())
 }
 
@@ -46,31 +38,14 @@ fn missing_and_dead_sockets_are_told_with_what_to_do() -> Result<()> {
 
     let told = complaint(&mut run(&["--ovsdb", &format!("unix:{missing}")]))?;
     ensure!(
-        told.contains(&format!(
-            "no OVSDB socket at {missing}: is Open vSwitch running?"
-        )),
+        told.contains(&format!("no OVSDB socket at {missing}: is Open vSwitch running?")),
         "{told}"
     );
     let told = complaint(&mut run(&["--ovsdb", &format!("unix:{dead}")]))?;
     ensure!(told.contains("nobody listens on OVSDB's socket"), "{told}");
-    let told = complaint(&mut run(&[
-        "--ovsdb",
-        &ovsdb,
-        "--docker",
-        &format!("unix://{missing}"),
-    ]))?;
-    ensure!(
-        told.contains(&format!(
-            "no Docker socket at {missing}: is Docker running?"
-        )),
-        "{told}"
-    );
-    let told = complaint(&mut run(&[
-        "--ovsdb",
-        &ovsdb,
-        "--docker",
-        &format!("unix://{dead}"),
-    ]))?;
+    let told = complaint(&mut run(&["--ovsdb", &ovsdb, "--docker", &format!("unix://{missing}")]))?;
+    ensure!(told.contains(&format!("no Docker socket at {missing}: is Docker running?")), "{told}");
+    let told = complaint(&mut run(&["--ovsdb", &ovsdb, "--docker", &format!("unix://{dead}")]))?;
     ensure!(told.contains("nobody listens on Docker's socket"), "{told}");
     Ok(())
 }
@@ -82,12 +57,7 @@ fn a_docker_that_does_not_answer_is_told() -> Result<()> {
     let path = folder.path().join("mute");
     let _mute = UnixListener::bind(&path)?;
     let docker = format!("unix://{}", path.display());
-    let told = complaint(&mut run(&[
-        "--ovsdb",
-        &lab.ovsdb_endpoint(),
-        "--docker",
-        &docker,
-    ]))?;
+    let told = complaint(&mut run(&["--ovsdb", &lab.ovsdb_endpoint(), "--docker", &docker]))?;
     ensure!(told.contains("did not answer within 5 s"), "{told}");
     Ok(())
 }
@@ -105,10 +75,8 @@ fn a_server_that_speaks_no_ovsdb_is_told() -> Result<()> {
     });
     let mute = folder.path().join("docker.sock");
     let _mute = UnixListener::bind(&mute)?;
-    let (ovsdb, docker) = (
-        format!("unix:{}", path.display()),
-        format!("unix://{}", mute.display()),
-    );
+    let (ovsdb, docker) =
+        (format!("unix:{}", path.display()), format!("unix://{}", mute.display()));
     let told = complaint(&mut run(&["--ovsdb", &ovsdb, "--docker", &docker]))?;
     ensure!(told.contains("OVSDB") && told.contains("db.sock"), "{told}");
     garbage.join().expect("no panic").map_err(Into::into)
@@ -120,23 +88,16 @@ fn missing_rights_are_told_with_what_to_do() -> Result<()> {
         // Root without its capability to ignore file permissions, or nobody at all.
         let mut command = Command::new("setpriv");
         match keep {
-            true => command.args([
-                "--bounding-set=-dac_override,-dac_read_search",
-                "--inh-caps=-all",
-            ]),
+            true => {
+                command.args(["--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"])
+            }
             false => command.args(["--reuid=65534", "--clear-groups"]),
         };
         command.arg(PROGRAM).arg("run").args(args);
         complaint(&mut command)
     };
     let told = unprivileged(&[], false)?;
-    for right in [
-        "net_admin",
-        "net_raw",
-        "sys_ptrace",
-        "sys_admin",
-        "run it as root",
-    ] {
+    for right in ["net_admin", "net_raw", "sys_ptrace", "sys_admin", "run it as root"] {
         ensure!(told.contains(right), "{told}");
     }
     let folder = tempfile::tempdir()?;
@@ -145,10 +106,7 @@ fn missing_rights_are_told_with_what_to_do() -> Result<()> {
     std::os::unix::fs::chown(&path, Some(65534), Some(65534))?;
     fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let told = unprivileged(&["--ovsdb", &format!("unix:{}", path.display())], true)?;
-    ensure!(
-        told.contains("permission denied on OVSDB's socket"),
-        "{told}"
-    );
+    ensure!(told.contains("permission denied on OVSDB's socket"), "{told}");
     Ok(())
 }
 
@@ -158,11 +116,7 @@ fn a_bad_configuration_names_the_file_the_key_and_the_reason() -> Result<()> {
     let path = folder.path().join("config.yaml").display().to_string();
     fs::write(&path, "default_bridge: ovsbr0\ndatapath_type: kernel\n")?;
     let told = complaint(&mut run(&["--config", &path]))?;
-    for part in [
-        path.as_str(),
-        "datapath_type",
-        "not one of auto, system, netdev",
-    ] {
+    for part in [path.as_str(), "datapath_type", "not one of auto, system, netdev"] {
         ensure!(told.contains(part), "{told}");
     }
     let told = complaint(run(&[]).env("OVS_PORT_MANAGER_DEFAULT_BRIGDE", "br0"))?;

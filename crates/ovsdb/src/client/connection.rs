@@ -29,9 +29,7 @@ pub(super) async fn keep(
     let mut generation = 1;
     loop {
         let since = Instant::now();
-        let end = session
-            .run(&mut commands, |method, params| shared.take(method, params))
-            .await;
+        let end = session.run(&mut commands, |method, params| shared.take(method, params)).await;
         let Err(error) = end else { return };
         let mut reason = chain(&error);
         tracing::warn!(endpoint = %shared.endpoint, %reason, "lost the connection to OVSDB");
@@ -87,14 +85,8 @@ impl Shared {
         let after = options.connect_timeout;
         let stream = timeout(after, self.endpoint.open())
             .await
-            .map_err(|_| ConnectError::TimedOut {
-                endpoint: endpoint(),
-                after,
-            })?
-            .map_err(|source| ConnectError::Unreachable {
-                endpoint: endpoint(),
-                source,
-            })?;
+            .map_err(|_| ConnectError::TimedOut { endpoint: endpoint(), after })?
+            .map_err(|source| ConnectError::Unreachable { endpoint: endpoint(), source })?;
         let mut session = Session::new(stream, options.limits, options.probe_interval);
         self.check_schema(&mut session).await?;
         if !self.monitor.is_empty() {
@@ -145,9 +137,7 @@ impl Shared {
 
     /// Tells why there is no connection, but not the same again and again.
     fn disconnected(&self, reason: &Arc<str>) {
-        let new = State::Disconnected {
-            reason: Arc::clone(reason),
-        };
+        let new = State::Disconnected { reason: Arc::clone(reason) };
         self.state.send_if_modified(|state| {
             let changed = *state != new;
             *state = new;
@@ -174,18 +164,11 @@ impl Shared {
     }
 
     fn failed(&self, source: SessionError) -> ConnectError {
-        ConnectError::Failed {
-            endpoint: self.endpoint.clone(),
-            source,
-        }
+        ConnectError::Failed { endpoint: self.endpoint.clone(), source }
     }
 
     fn refused(&self, method: &'static str, source: RpcError) -> ConnectError {
-        ConnectError::Refused {
-            endpoint: self.endpoint.clone(),
-            method,
-            source,
-        }
+        ConnectError::Refused { endpoint: self.endpoint.clone(), method, source }
     }
 }
 

@@ -23,67 +23,31 @@ fn an_endpoint_prints_as_it_was_written() {
 #[test]
 fn brackets_are_no_part_of_an_address() {
     let host = "::1".to_owned();
-    assert_eq!(
-        "tcp:[::1]:6640".parse(),
-        Ok(Endpoint::Tcp { host, port: 6640 })
-    );
+    assert_eq!("tcp:[::1]:6640".parse(), Ok(Endpoint::Tcp { host, port: 6640 }));
 }
 
 #[test]
 fn what_is_wrong_is_said() {
     for (text, expected) in [
-        (
-            "",
-            r#""" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#,
-        ),
+        ("", r#""" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#),
         (
             "/run/db.sock",
             r#""/run/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#,
         ),
-        (
-            "ptcp:6640",
-            r#""ptcp:6640" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#,
-        ),
-        (
-            "unix:",
-            r#""unix:" lacks the path of the socket: expected unix:PATH"#,
-        ),
-        (
-            "ssl:h:1",
-            r#""ssl:h:1": ssl is not supported yet, only unix:PATH and tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp::6640",
-            r#""tcp::6640" lacks a host: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h",
-            r#""tcp:h" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h:0",
-            r#""tcp:h:0" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h:+1",
-            r#""tcp:h:+1" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h:65536",
-            r#""tcp:h:65536" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:[::1]",
-            r#""tcp:[::1]" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
+        ("ptcp:6640", r#""ptcp:6640" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#),
+        ("unix:", r#""unix:" lacks the path of the socket: expected unix:PATH"#),
+        ("ssl:h:1", r#""ssl:h:1": ssl is not supported yet, only unix:PATH and tcp:HOST:PORT"#),
+        ("tcp::6640", r#""tcp::6640" lacks a host: expected tcp:HOST:PORT"#),
+        ("tcp:h", r#""tcp:h" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:h:0", r#""tcp:h:0" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:h:+1", r#""tcp:h:+1" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:h:65536", r#""tcp:h:65536" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:[::1]", r#""tcp:[::1]" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
         (
             "tcp:[::1]6640",
             r#""tcp:[::1]6640" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
         ),
-        (
-            "tcp:::1:6640",
-            r#""tcp:::1:6640": an IPv6 address needs brackets, as in tcp:[::1]:6640"#,
-        ),
+        ("tcp:::1:6640", r#""tcp:::1:6640": an IPv6 address needs brackets, as in tcp:[::1]:6640"#),
         (
             "tcp:[::1:6640",
             r#""tcp:[::1:6640": an IPv6 address needs brackets, as in tcp:[::1]:6640"#,

@@ -17,10 +17,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 256 MiB, the snapshot of a very large database, and a depth of 64.
     fn default() -> Self {
-        Self {
-            message_size: 256 << 20,
-            depth: 64,
-        }
+        Self { message_size: 256 << 20, depth: 64 }
     }
 }
 
@@ -142,10 +139,7 @@ impl Decoder {
     /// Goes to the start of the next message, which must be an object.
     fn skip_space(&mut self) -> Result<(), DecodeError> {
         let bytes = self.buffer.get(self.scanned..).unwrap_or_default();
-        let space = bytes
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
+        let space = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         self.scanned += space;
         self.start = self.scanned;
         match bytes.get(space) {

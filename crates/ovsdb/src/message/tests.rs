@@ -7,61 +7,37 @@ use super::*;
 #[test]
 fn a_method_with_an_id_is_a_request() {
     let message = Message::parse(br#"{"id":"echo","method":"echo","params":[1]}"#).unwrap();
-    let Message::Request { id, method, params } = message else {
-        panic!("{message:?}")
-    };
-    assert_eq!(
-        (id.get(), method.as_ref(), params.get()),
-        ("\"echo\"", "echo", "[1]")
-    );
+    let Message::Request { id, method, params } = message else { panic!("{message:?}") };
+    assert_eq!((id.get(), method.as_ref(), params.get()), ("\"echo\"", "echo", "[1]"));
 }
 
 #[test]
 fn a_method_with_a_null_id_is_a_notification() {
     let message = Message::parse(br#"{"id":null,"method":"update2","params":[]}"#).unwrap();
-    let Message::Notification { method, params } = message else {
-        panic!("{message:?}")
-    };
+    let Message::Notification { method, params } = message else { panic!("{message:?}") };
     assert_eq!((method.as_ref(), params.get()), ("update2", "[]"));
 }
 
 #[test]
 fn an_id_alone_is_a_response() {
     let message = Message::parse(br#"{"id":7,"result":{},"error":null}"#).unwrap();
-    let Message::Response { id, result } = message else {
-        panic!("{message:?}")
-    };
+    let Message::Response { id, result } = message else { panic!("{message:?}") };
     assert_eq!((id, result.unwrap().get()), (Some(7), "{}"));
 }
 
 #[test]
 fn an_error_may_come_without_a_result() {
     let message = Message::parse(br#"{"id":7,"error":"unknown method"}"#).unwrap();
-    let Message::Response { id, result } = message else {
-        panic!("{message:?}")
-    };
-    assert_eq!(
-        (id, result.unwrap_err().get()),
-        (Some(7), "\"unknown method\"")
-    );
+    let Message::Response { id, result } = message else { panic!("{message:?}") };
+    assert_eq!((id, result.unwrap_err().get()), (Some(7), "\"unknown method\""));
 }
 
 #[test]
 fn the_response_to_something_else_than_a_number_is_none_of_ours() {
-    for id in [
-        "\"probe\"",
-        "-1",
-        "1.5",
-        "[7]",
-        "\"7\"",
-        "99999999999999999999999",
-    ] {
+    for id in ["\"probe\"", "-1", "1.5", "[7]", "\"7\"", "99999999999999999999999"] {
         let text = format!(r#"{{"id":{id},"result":[],"error":null}}"#);
         let message = Message::parse(text.as_bytes()).unwrap();
-        assert!(
-            matches!(message, Message::Response { id: None, .. }),
-            "{message:?}"
-        );
+        assert!(matches!(message, Message::Response { id: None, .. }), "{message:?}");
     }
 }
 

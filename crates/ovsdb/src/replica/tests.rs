@@ -14,10 +14,7 @@ use crate::tables::{Bridge, Port};
 type Model = BTreeMap<Uuid, (String, Option<i64>, BTreeMap<String, String>)>;
 
 fn replica() -> Replica {
-    Monitor::new("db")
-        .table::<Port>()
-        .table::<Bridge>()
-        .empty_replica()
+    Monitor::new("db").table::<Port>().table::<Bridge>().empty_replica()
 }
 
 fn fold(replica: &mut Replica, updates: &Json) -> Result<(), FoldError> {
@@ -50,11 +47,7 @@ fn snapshot(model: &Model) -> Json {
         .iter()
         .map(|(uuid, row)| (uuid.to_string(), json!({ "initial": columns(row) })))
         .collect();
-    if rows.is_empty() {
-        json!({})
-    } else {
-        json!({ "Port": rows })
-    }
+    if rows.is_empty() { json!({}) } else { json!({ "Port": rows }) }
 }
 
 /// The step from one model to another as an `update2`.
@@ -71,15 +64,10 @@ fn update2(old: &Model, new: &Model) -> Json {
             modify.insert("name".to_owned(), json!(name));
         }
         if tag != old_tag {
-            modify.insert(
-                "tag".to_owned(),
-                tag.map_or(json!(["set", []]), |tag| json!(tag)),
-            );
+            modify.insert("tag".to_owned(), tag.map_or(json!(["set", []]), |tag| json!(tag)));
         }
         let dropped = old_ids.iter().filter(|(key, _)| !ids.contains_key(*key));
-        let taken = ids
-            .iter()
-            .filter(|(key, value)| old_ids.get(*key) != Some(*value));
+        let taken = ids.iter().filter(|(key, value)| old_ids.get(*key) != Some(*value));
         let diff: Vec<_> = dropped.chain(taken).collect();
         if !diff.is_empty() {
             modify.insert("external_ids".to_owned(), json!(["map", diff]));
@@ -109,10 +97,7 @@ fn update(old: &Model, new: &Model) -> Json {
         match old.get(uuid) {
             Some(same) if same == row => {}
             Some(old) => {
-                rows.insert(
-                    uuid.to_string(),
-                    json!({ "old": full(old), "new": full(row) }),
-                );
+                rows.insert(uuid.to_string(), json!({ "old": full(old), "new": full(row) }));
             }
             None => {
                 rows.insert(uuid.to_string(), json!({ "new": full(row) }));
@@ -130,20 +115,12 @@ fn judge(replica: &Replica, model: &Model) {
     let table = replica.table::<Port>();
     let rows: Model = table
         .iter()
-        .map(|row| {
-            (
-                row.uuid,
-                (row.name.clone(), row.tag, row.external_ids.clone()),
-            )
-        })
+        .map(|row| (row.uuid, (row.name.clone(), row.tag, row.external_ids.clone())))
         .collect();
     assert_eq!(&rows, model);
     for number in 0..5 {
         let name = format!("p{number}");
-        let expected = model
-            .iter()
-            .find(|(_, row)| row.0 == name)
-            .map(|(uuid, _)| *uuid);
+        let expected = model.iter().find(|(_, row)| row.0 == name).map(|(uuid, _)| *uuid);
         assert_eq!(table.by_name(&name).map(|row| row.uuid), expected, "{name}");
     }
     for (key, value) in [("a", "0"), ("a", "1"), ("b", "0"), ("b", "1"), ("c", "0")] {
@@ -152,10 +129,7 @@ fn judge(replica: &Replica, model: &Model) {
             .filter(|(_, row)| row.2.get(key).is_some_and(|has| has == value))
             .map(|(uuid, _)| *uuid)
             .collect();
-        let found: Vec<Uuid> = table
-            .by_external_id(key, value)
-            .map(|row| row.uuid)
-            .collect();
+        let found: Vec<Uuid> = table.by_external_id(key, value).map(|row| row.uuid).collect();
         assert_eq!(found, expected, "{key}={value}");
     }
 }
@@ -286,10 +260,7 @@ fn a_message_that_can_not_be_folded_changes_nothing() {
             json!({ "Bridge": { uuid(3).to_string(): { "delete": null } } }),
             "a change of row 00000000-0000-0000-0000-000000000003 of table Bridge, which is not there",
         ),
-        (
-            json!({ "QoS": {} }),
-            "an update of table QoS, which is not monitored",
-        ),
+        (json!({ "QoS": {} }), "an update of table QoS, which is not monitored"),
         (json!({ "Bridge": [] }), "malformed table update"),
     ] {
         for mut message in [bad.clone(), bad] {

@@ -31,10 +31,7 @@ fn failed(tx: &Transaction, result: &Json) -> OperationError {
 fn example() -> (Transaction, Ref<Port>, Counted) {
     let mut tx = Transaction::new();
     let port = tx.insert(Insert::<Port>::new());
-    let found = tx.mutate(
-        Bridge::NAME.eq("br0"),
-        Mutation::insert(Bridge::PORTS, [port]),
-    );
+    let found = tx.mutate(Bridge::NAME.eq("br0"), Mutation::insert(Bridge::PORTS, [port]));
     (tx, port, found)
 }
 
@@ -43,18 +40,12 @@ fn results_are_found_by_their_handles() {
     let (mut tx, port, found) = example();
     let selected = tx.select::<Port>(port);
     let rows = json!([{"_uuid": ["uuid", UUID], "name": "p", "tag": 5}]);
-    let reply = committed(
-        &tx,
-        &json!([{"uuid": ["uuid", UUID]}, {"count": 1}, {"rows": rows}]),
-    );
+    let reply = committed(&tx, &json!([{"uuid": ["uuid", UUID]}, {"count": 1}, {"rows": rows}]));
     let uuid = Uuid::try_parse(UUID).unwrap();
     assert_eq!(reply.uuid(port), Some(uuid));
     assert_eq!(reply.count(found), 1);
     let rows = reply.rows(selected).unwrap();
-    assert_eq!(
-        (rows[0].uuid, rows[0].name.as_str(), rows[0].tag),
-        (uuid, "p", Some(5))
-    );
+    assert_eq!((rows[0].uuid, rows[0].name.as_str(), rows[0].tag), (uuid, "p", Some(5)));
 }
 
 #[test]
@@ -70,10 +61,7 @@ fn handles_of_another_transaction_find_nothing() {
 fn a_reference_to_a_row_that_exists_is_its_own_answer() {
     let (tx, ..) = example();
     let reply = committed(&tx, &json!([{"uuid": ["uuid", UUID]}, {"count": 1}]));
-    assert_eq!(
-        reply.uuid(Ref::<Port>::from(Uuid::nil())),
-        Some(Uuid::nil())
-    );
+    assert_eq!(reply.uuid(Ref::<Port>::from(Uuid::nil())), Some(Uuid::nil()));
 }
 
 #[test]
@@ -85,10 +73,7 @@ fn a_failed_operation_is_named_by_its_index() {
     );
     assert_eq!(error.index, Some(1));
     assert_eq!(error.kind, ErrorKind::ConstraintViolation);
-    assert_eq!(
-        error.to_string(),
-        "operation 1 (mutate Bridge): constraint violation: no"
-    );
+    assert_eq!(error.to_string(), "operation 1 (mutate Bridge): constraint violation: no");
 }
 
 #[test]
@@ -111,10 +96,7 @@ fn an_error_after_the_last_operation_is_one_of_the_commit() {
     );
     assert_eq!(error.index, None);
     assert_eq!(error.kind, ErrorKind::ReferentialIntegrityViolation);
-    assert_eq!(
-        error.to_string(),
-        "commit: referential integrity violation: why"
-    );
+    assert_eq!(error.to_string(), "commit: referential integrity violation: why");
 }
 
 #[test]
@@ -131,12 +113,7 @@ fn a_result_of_the_wrong_kind_is_no_success() {
         json!([{"uuid": "x"}, {"count": 1}]),
     ] {
         let error = parse(&tx, &result).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("the reply to the transaction"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("the reply to the transaction"), "{error}");
     }
 }
 
@@ -171,10 +148,7 @@ fn every_kind_of_error_has_the_servers_word() {
 #[test]
 fn an_error_may_be_a_bare_word_or_an_object() {
     let parse = |error: &Json| RpcError::parse(&serde_json::value::to_raw_value(error).unwrap());
-    assert_eq!(
-        parse(&json!("unknown method")).kind,
-        ErrorKind::UnknownMethod
-    );
+    assert_eq!(parse(&json!("unknown method")).kind, ErrorKind::UnknownMethod);
     let object = json!({"error": "unknown database", "details": "no db", "syntax": "[]"});
     assert_eq!(parse(&object).to_string(), "unknown database: no db");
     assert_eq!(parse(&json!([1])).to_string(), "[1]");

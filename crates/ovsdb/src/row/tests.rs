@@ -10,10 +10,7 @@ fn text(text: &str) -> Value {
 }
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
@@ -33,10 +30,7 @@ fn a_real_may_come_without_a_fraction() {
 #[test]
 fn an_optional_column_is_a_set_of_at_most_one() {
     assert_eq!(Option::<i64>::from_value(Value::EMPTY), Ok(None));
-    assert_eq!(
-        Option::<i64>::from_value(Value::Atom(Atom::Integer(3))),
-        Ok(Some(3))
-    );
+    assert_eq!(Option::<i64>::from_value(Value::Atom(Atom::Integer(3))), Ok(Some(3)));
     let two = Value::Set(vec![Atom::Integer(1), Atom::Integer(2)]);
     assert!(Option::<i64>::from_value(two).is_err());
     assert_eq!(None::<i64>.into_value(), Value::EMPTY);
@@ -50,12 +44,8 @@ fn a_difference_replaces_scalars_and_optional_scalars() {
     let mut tag = Some(5);
     Fold::Diff.apply(&mut tag, Value::EMPTY).unwrap();
     assert_eq!(tag, None);
-    Fold::Diff
-        .apply(&mut tag, Value::Atom(Atom::Integer(5)))
-        .unwrap();
-    Fold::Diff
-        .apply(&mut tag, Value::Atom(Atom::Integer(5)))
-        .unwrap();
+    Fold::Diff.apply(&mut tag, Value::Atom(Atom::Integer(5))).unwrap();
+    Fold::Diff.apply(&mut tag, Value::Atom(Atom::Integer(5))).unwrap();
     assert_eq!(tag, Some(5));
 }
 
@@ -88,11 +78,9 @@ fn an_unknown_column_is_ignored() {
 #[test]
 fn an_unknown_choice_survives() {
     let mut port = Port::new(Uuid::nil());
-    port.fold("vlan_mode", text("access"), Fold::Replace)
-        .unwrap();
+    port.fold("vlan_mode", text("access"), Fold::Replace).unwrap();
     assert_eq!(port.vlan_mode, Some(VlanMode::Access));
-    port.fold("vlan_mode", text("quantum"), Fold::Replace)
-        .unwrap();
+    port.fold("vlan_mode", text("quantum"), Fold::Replace).unwrap();
     assert_eq!(port.vlan_mode, Some(VlanMode::Other("quantum".to_owned())));
     assert_eq!(port.vlan_mode.into_value(), text("quantum"));
 }
@@ -103,12 +91,7 @@ fn every_column_of_a_row_type_is_folded() {
     let wrong = Value::Map(vec![(Atom::Integer(1), Atom::Integer(1))]);
     let mut interface = Interface::new(Uuid::nil());
     for column in Interface::COLUMNS {
-        assert!(
-            interface
-                .fold(column, wrong.clone(), Fold::Replace)
-                .is_err(),
-            "{column}"
-        );
+        assert!(interface.fold(column, wrong.clone(), Fold::Replace).is_err(), "{column}");
     }
 }
 

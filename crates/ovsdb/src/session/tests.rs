@@ -25,10 +25,7 @@ impl Peer {
     }
 
     async fn send(&mut self, text: impl ToString) {
-        self.stream
-            .write_all(text.to_string().as_bytes())
-            .await
-            .unwrap();
+        self.stream.write_all(text.to_string().as_bytes()).await.unwrap();
     }
 }
 
@@ -39,13 +36,7 @@ fn connect(buffer: usize, limits: Limits, probe_interval: Duration) -> (Session,
     let (near, far) = duplex(buffer);
     let (reader, writer) = split(near);
     let session = Session::new((Box::new(reader), Box::new(writer)), limits, probe_interval);
-    (
-        session,
-        Peer {
-            stream: far,
-            decoder: Decoder::new(Limits::default()),
-        },
-    )
+    (session, Peer { stream: far, decoder: Decoder::new(Limits::default()) })
 }
 
 fn pair() -> (Session, Peer) {
@@ -75,12 +66,8 @@ async fn a_call_returns_the_parsed_response() {
     let call = session.call("get_schema", ["db"], |result| result.get().to_owned());
     let answer = async {
         let request = peer.receive().await;
-        assert_eq!(
-            request,
-            json!({"method": "get_schema", "params": ["db"], "id": 0})
-        );
-        peer.send(json!({"id": 0, "result": [1], "error": null}))
-            .await;
+        assert_eq!(request, json!({"method": "get_schema", "params": ["db"], "id": 0}));
+        peer.send(json!({"id": 0, "result": [1], "error": null})).await;
     };
     let (result, ()) = tokio::join!(call, answer);
     assert_eq!(result.unwrap(), Ok("[1]".to_owned()));
@@ -89,13 +76,8 @@ async fn a_call_returns_the_parsed_response() {
 #[tokio::test]
 async fn a_call_returns_the_servers_error() {
     let (mut session, mut peer) = pair();
-    peer.send(json!({"id": 0, "result": null, "error": {"error": "x", "details": "y"}}))
-        .await;
-    let error = session
-        .call("get_schema", ["db"], |_| ())
-        .await
-        .unwrap()
-        .unwrap_err();
+    peer.send(json!({"id": 0, "result": null, "error": {"error": "x", "details": "y"}})).await;
+    let error = session.call("get_schema", ["db"], |_| ()).await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "x: y");
 }
 
@@ -104,11 +86,7 @@ async fn messages_after_a_response_wait_for_their_turn() {
     let (mut session, mut peer) = pair();
     peer.send(r#"{"id":0,"result":{},"error":null}{"id":null,"method":"update2","params":[]}"#)
         .await;
-    session
-        .call("monitor_cond", (), |_| ())
-        .await
-        .unwrap()
-        .unwrap();
+    session.call("monitor_cond", (), |_| ()).await.unwrap().unwrap();
     drop(peer);
     let (_sender, mut commands) = mpsc::unbounded_channel();
     let mut taken = Vec::new();
@@ -133,12 +111,9 @@ async fn responses_find_their_requests_in_any_order() {
     let test = async {
         peer.receive().await;
         peer.receive().await;
-        peer.send(json!({"id": 99, "result": "nobody's", "error": null}))
-            .await;
-        peer.send(json!({"id": 2, "result": "second", "error": null}))
-            .await;
-        peer.send(json!({"id": 1, "result": null, "error": "no"}))
-            .await;
+        peer.send(json!({"id": 99, "result": "nobody's", "error": null})).await;
+        peer.send(json!({"id": 2, "result": "second", "error": null})).await;
+        peer.send(json!({"id": 1, "result": null, "error": "no"})).await;
         assert_eq!(second_answer.await.unwrap().unwrap().get(), "\"second\"");
         let error = first_answer.await.unwrap().unwrap_err();
         assert_eq!(error.source().unwrap().to_string(), "no");
@@ -177,20 +152,12 @@ async fn an_echo_is_answered_with_its_parameters() {
     let (session, mut peer) = pair();
     let (_sender, commands) = mpsc::unbounded_channel();
     let test = async {
-        peer.send(json!({"id": "echo", "method": "echo", "params": [1, "a"]}))
-            .await;
+        peer.send(json!({"id": "echo", "method": "echo", "params": [1, "a"]})).await;
         let answer = peer.receive().await;
-        assert_eq!(
-            answer,
-            json!({"id": "echo", "result": [1, "a"], "error": null})
-        );
-        peer.send(json!({"id": 5, "method": "steal", "params": []}))
-            .await;
+        assert_eq!(answer, json!({"id": "echo", "result": [1, "a"], "error": null}));
+        peer.send(json!({"id": 5, "method": "steal", "params": []})).await;
         let answer = peer.receive().await;
-        assert_eq!(
-            answer,
-            json!({"id": 5, "result": null, "error": "unknown method"})
-        );
+        assert_eq!(answer, json!({"id": 5, "result": null, "error": "unknown method"}));
         drop(peer);
     };
     tokio::join!(run(session, commands), test);
@@ -212,10 +179,7 @@ async fn a_lost_connection_fails_all_requests_in_flight() {
     for answer in [first_answer, second_answer] {
         let error = answer.await.unwrap().unwrap_err();
         assert!(matches!(&error, RequestError::ConnectionLost { .. }));
-        assert!(
-            error.to_string().contains("the outcome is unknown"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("the outcome is unknown"), "{error}");
     }
 }
 
@@ -247,17 +211,12 @@ async fn a_request_given_up_after_it_was_sent_is_cancelled() {
         drop(answer);
         sender.send(Command::Cancel { id: 1 }).unwrap();
         let cancel = peer.receive().await;
-        assert_eq!(
-            cancel,
-            json!({"method": "cancel", "params": [1], "id": null})
-        );
-        peer.send(json!({"id": 1, "result": null, "error": "canceled"}))
-            .await;
+        assert_eq!(cancel, json!({"method": "cancel", "params": [1], "id": null}));
+        peer.send(json!({"id": 1, "result": null, "error": "canceled"})).await;
         let (other, answer) = request(2, "transact", ());
         sender.send(other).unwrap();
         peer.receive().await;
-        peer.send(json!({"id": 2, "result": true, "error": null}))
-            .await;
+        peer.send(json!({"id": 2, "result": true, "error": null})).await;
         assert!(answer.await.unwrap().is_ok());
         drop(peer);
     };
@@ -273,11 +232,9 @@ async fn large_messages_in_both_directions_do_not_block_each_other() {
     let (command, answer) = request(1, "transact", [&large]);
     sender.send(command).unwrap();
     let test = async {
-        peer.send(json!({"id": null, "method": "update2", "params": [large]}))
-            .await;
+        peer.send(json!({"id": null, "method": "update2", "params": [large]})).await;
         assert_eq!(peer.receive().await["params"][0], large.as_str());
-        peer.send(json!({"id": 1, "result": true, "error": null}))
-            .await;
+        peer.send(json!({"id": 1, "result": true, "error": null})).await;
         assert!(answer.await.unwrap().is_ok());
         drop(peer);
     };
@@ -293,16 +250,12 @@ async fn a_silent_peer_is_probed_and_given_up() {
         let probe = peer.receive().await;
         assert_eq!(start.elapsed().as_secs(), 5);
         assert_eq!(probe["method"], "echo");
-        peer.send(json!({"id": probe["id"], "result": [], "error": null}))
-            .await;
+        peer.send(json!({"id": probe["id"], "result": [], "error": null})).await;
         peer.receive().await;
         assert_eq!(start.elapsed().as_secs(), 10);
     };
     let (error, ()) = tokio::join!(run(session, commands), test);
-    assert_eq!(
-        error.to_string(),
-        "no sign of life from the server for 10000 ms"
-    );
+    assert_eq!(error.to_string(), "no sign of life from the server for 10000 ms");
 }
 
 #[tokio::test]
@@ -314,10 +267,7 @@ async fn a_peer_that_sends_garbage_is_left() {
         "{\"a\":".repeat(100),
         format!("{{\"a\":\"{}\"}}", "x".repeat(2000)),
     ] {
-        let limits = Limits {
-            message_size: 1000,
-            depth: 64,
-        };
+        let limits = Limits { message_size: 1000, depth: 64 };
         let (session, mut peer) = connect(1 << 16, limits, LONG);
         let (_sender, commands) = mpsc::unbounded_channel();
         peer.send(garbage).await;
@@ -328,10 +278,7 @@ async fn a_peer_that_sends_garbage_is_left() {
 
 #[tokio::test]
 async fn a_peer_that_asks_and_does_not_read_is_left() {
-    let limits = Limits {
-        message_size: 10_000,
-        depth: 64,
-    };
+    let limits = Limits { message_size: 10_000, depth: 64 };
     let (session, peer) = connect(100, limits, LONG);
     let (_sender, commands) = mpsc::unbounded_channel();
     let (_unread, mut writer) = split(peer.stream);

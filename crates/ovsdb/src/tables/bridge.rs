@@ -54,14 +54,8 @@ impl Bridge {
 impl Row for Bridge {
     const TABLE: &'static str = "Bridge";
 
-    const COLUMNS: &'static [&'static str] = &[
-        "name",
-        "ports",
-        "datapath_type",
-        "fail_mode",
-        "external_ids",
-        "other_config",
-    ];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "ports", "datapath_type", "fail_mode", "external_ids", "other_config"];
 
     fn new(uuid: Uuid) -> Self {
         Self {

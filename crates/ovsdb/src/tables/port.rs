@@ -59,15 +59,8 @@ impl Port {
 impl Row for Port {
     const TABLE: &'static str = "Port";
 
-    const COLUMNS: &'static [&'static str] = &[
-        "name",
-        "interfaces",
-        "tag",
-        "trunks",
-        "vlan_mode",
-        "external_ids",
-        "other_config",
-    ];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids", "other_config"];
 
     fn new(uuid: Uuid) -> Self {
         Self {

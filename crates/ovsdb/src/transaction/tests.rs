@@ -24,10 +24,7 @@ fn check(build: impl FnOnce(&mut Transaction), expected: Json) {
 }
 
 fn ids(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 #[test]
@@ -41,10 +38,7 @@ fn inserted_rows_refer_to_each_other_by_name() {
             .set(Port::TAG, Some(100))
             .set(Port::EXTERNAL_IDS, ids(&[("owner", "me")])),
     );
-    let _ = tx.mutate(
-        Bridge::NAME.eq("br0"),
-        Mutation::insert(Bridge::PORTS, [port]),
-    );
+    let _ = tx.mutate(Bridge::NAME.eq("br0"), Mutation::insert(Bridge::PORTS, [port]));
     let wire = wire(&tx);
     let (interface, port) = (&wire[0]["uuid-name"], &wire[1]["uuid-name"]);
     assert_ne!(interface, port);
@@ -89,9 +83,7 @@ fn names_are_unique_among_all_transactions() {
 fn a_column_set_twice_has_its_last_value() {
     check(
         |tx| {
-            let update = Update::<Port>::new()
-                .set(Port::TAG, Some(1))
-                .set(Port::TAG, None);
+            let update = Update::<Port>::new().set(Port::TAG, Some(1)).set(Port::TAG, None);
             let _ = tx.update(Where::all(), update);
         },
         json!({"op": "update", "table": "Port", "where": [], "row": {"tag": ["set", []]}}),
@@ -150,10 +142,7 @@ fn every_mutation_has_its_mutator() {
         .and(Mutation::multiply(OpenVSwitch::NEXT_CFG, 3))
         .and(Mutation::divide(OpenVSwitch::NEXT_CFG, 4))
         .and(Mutation::remainder(OpenVSwitch::NEXT_CFG, 5))
-        .and(Mutation::delete(
-            OpenVSwitch::EXTERNAL_IDS,
-            ids(&[("a", "b")]),
-        ))
+        .and(Mutation::delete(OpenVSwitch::EXTERNAL_IDS, ids(&[("a", "b")])))
         .and(Mutation::delete_keys(OpenVSwitch::EXTERNAL_IDS, ["c", "d"]));
     check(
         |tx| {

@@ -27,21 +27,12 @@ fn every_notation_of_the_rfc_is_read_and_written() {
         (json!(1.5), Value::Atom(Atom::Real(1.5))),
         (json!(true), Value::Atom(Atom::Boolean(true))),
         (json!("br0"), Value::Atom(Atom::String("br0".to_owned()))),
-        (
-            json!("a \"quoted\" \u{1f980}"),
-            Value::Atom(Atom::String("a \"quoted\" 🦀".to_owned())),
-        ),
+        (json!("a \"quoted\" \u{1f980}"), Value::Atom(Atom::String("a \"quoted\" 🦀".to_owned()))),
         (json!(["uuid", UUID]), Value::Atom(uuid())),
         (json!(["set", []]), Value::EMPTY),
-        (
-            json!(["set", [-7, ["uuid", UUID]]]),
-            Value::Set(vec![integer.clone(), uuid()]),
-        ),
+        (json!(["set", [-7, ["uuid", UUID]]]), Value::Set(vec![integer.clone(), uuid()])),
         (json!(["map", []]), Value::Map(Vec::new())),
-        (
-            json!(["map", [[-7, ["uuid", UUID]]]]),
-            Value::Map(vec![(integer, uuid())]),
-        ),
+        (json!(["map", [[-7, ["uuid", UUID]]]]), Value::Map(vec![(integer, uuid())])),
     ] {
         assert_eq!(decode(&json).unwrap(), value);
         assert_eq!(encode(&value), json);
@@ -50,10 +41,7 @@ fn every_notation_of_the_rfc_is_read_and_written() {
 
 #[test]
 fn a_set_of_one_element_is_the_bare_element() {
-    assert_eq!(
-        decode(&json!(["set", [["uuid", UUID]]])).unwrap(),
-        Value::Atom(uuid())
-    );
+    assert_eq!(decode(&json!(["set", [["uuid", UUID]]])).unwrap(), Value::Atom(uuid()));
     assert_eq!(encode(&Value::Set(vec![uuid()])), json!(["uuid", UUID]));
 }
 
@@ -63,10 +51,7 @@ fn a_named_uuid_is_an_identifier() {
     let name = json[1].as_str().unwrap();
     assert_eq!(json[0], "named-uuid");
     assert!(name.starts_with(|first: char| first.is_ascii_alphabetic()));
-    assert!(
-        name.chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-    );
+    assert!(name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_'));
 }
 
 #[test]

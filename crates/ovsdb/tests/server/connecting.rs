@@ -10,9 +10,7 @@ use ovsdb::{Client, ConnectError, Endpoint, Monitor, SchemaMismatch};
 use crate::lab::{Server, all_tables, quick, read_schema};
 
 async fn refusal(endpoint: Endpoint, monitor: Monitor) -> ConnectError {
-    Client::connect_with(endpoint, monitor, quick())
-        .await
-        .expect_err("it connected")
+    Client::connect_with(endpoint, monitor, quick()).await.expect_err("it connected")
 }
 
 #[tokio::test]
@@ -21,9 +19,7 @@ async fn a_socket_that_is_not_there_is_named() {
     let endpoint = Endpoint::Unix(dir.path().join("no socket"));
     let error = refusal(endpoint.clone(), all_tables()).await;
     assert_eq!(error.to_string(), format!("cannot connect to {endpoint}"));
-    let ConnectError::Unreachable { source, .. } = error else {
-        panic!("{error:?}")
-    };
+    let ConnectError::Unreachable { source, .. } = error else { panic!("{error:?}") };
     assert_eq!(source.kind(), ErrorKind::NotFound);
 }
 
@@ -34,9 +30,7 @@ async fn a_file_that_is_no_socket_is_refused() {
     std::fs::write(&path, "").unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let error = refusal(Endpoint::Unix(path), all_tables()).await;
-    let ConnectError::Unreachable { source, .. } = error else {
-        panic!("{error:?}")
-    };
+    let ConnectError::Unreachable { source, .. } = error else { panic!("{error:?}") };
     assert_eq!(source.kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -45,14 +39,9 @@ async fn a_port_where_nobody_listens_is_refused() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let endpoint = Endpoint::Tcp {
-        host: "127.0.0.1".to_owned(),
-        port,
-    };
+    let endpoint = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port };
     let error = refusal(endpoint, all_tables()).await;
-    let ConnectError::Unreachable { source, .. } = error else {
-        panic!("{error:?}")
-    };
+    let ConnectError::Unreachable { source, .. } = error else { panic!("{error:?}") };
     assert_eq!(source.kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -69,9 +58,7 @@ async fn a_database_that_is_not_there_is_named() {
 #[tokio::test]
 async fn a_column_that_the_schema_lacks_is_named() {
     let mut schema = read_schema();
-    let columns = schema["tables"]["Interface"]["columns"]
-        .as_object_mut()
-        .unwrap();
+    let columns = schema["tables"]["Interface"]["columns"].as_object_mut().unwrap();
     columns.remove("mtu_request").unwrap();
     schema["version"] = "1.0.0".into();
     let server = Server::with_schema(&schema);
@@ -86,24 +73,15 @@ async fn a_column_that_the_schema_lacks_is_named() {
     assert_eq!((table, column), ("Interface", "mtu_request"));
     // It is no hindrance to whoever does not need it.
     let monitor = Monitor::new("Open_vSwitch").table::<Bridge>();
-    Client::connect_with(server.endpoint(), monitor, quick())
-        .await
-        .unwrap();
+    Client::connect_with(server.endpoint(), monitor, quick()).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_table_that_the_schema_lacks_is_named() {
     let mut schema = read_schema();
     schema["version"] = "1.0.0".into();
-    schema["tables"]["Port"]["columns"]
-        .as_object_mut()
-        .unwrap()
-        .remove("interfaces");
-    schema["tables"]
-        .as_object_mut()
-        .unwrap()
-        .remove("Interface")
-        .unwrap();
+    schema["tables"]["Port"]["columns"].as_object_mut().unwrap().remove("interfaces");
+    schema["tables"].as_object_mut().unwrap().remove("Interface").unwrap();
     let server = Server::with_schema(&schema);
     let monitor = Monitor::new("Open_vSwitch").table::<Interface>();
     let error = refusal(server.endpoint(), monitor).await;

@@ -38,10 +38,7 @@ impl Fake {
 
     async fn accept(&self) -> Peer {
         let (stream, _) = within("a client", self.listener.accept()).await.unwrap();
-        Peer {
-            stream,
-            received: Vec::new(),
-        }
+        Peer { stream, received: Vec::new() }
     }
 
     /// A client that connects while `serve` plays the server.
@@ -59,10 +56,7 @@ impl Fake {
 
 impl Peer {
     async fn send(&mut self, message: &Value) {
-        self.stream
-            .write_all(message.to_string().as_bytes())
-            .await
-            .unwrap();
+        self.stream.write_all(message.to_string().as_bytes()).await.unwrap();
     }
 
     async fn receive(&mut self) -> Value {
@@ -83,32 +77,23 @@ impl Peer {
     async fn answer(&mut self, method: &str, result: Value) {
         let request = self.receive().await;
         assert_eq!(request["method"], method);
-        self.send(&json!({"id": request["id"], "result": result, "error": null}))
-            .await;
+        self.send(&json!({"id": request["id"], "result": result, "error": null})).await;
     }
 
     /// Receives a request, which must have this method, and refuses it.
     async fn refuse(&mut self, method: &str, error: Value) {
         let request = self.receive().await;
         assert_eq!(request["method"], method);
-        self.send(&json!({"id": request["id"], "result": null, "error": error}))
-            .await;
+        self.send(&json!({"id": request["id"], "result": null, "error": error})).await;
     }
 
     /// Answers `get_schema` with all that the client wants.
     async fn answer_schema(&mut self) {
-        let columns: serde_json::Map<String, Value> = [
-            "name",
-            "interfaces",
-            "tag",
-            "trunks",
-            "vlan_mode",
-            "external_ids",
-            "other_config",
-        ]
-        .into_iter()
-        .map(|column| (column.to_owned(), json!({"type": "string"})))
-        .collect();
+        let columns: serde_json::Map<String, Value> =
+            ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids", "other_config"]
+                .into_iter()
+                .map(|column| (column.to_owned(), json!({"type": "string"})))
+                .collect();
         let schema = json!({
             "name": "db", "version": "1.0.0", "tables": {"Port": {"columns": columns}},
         });
@@ -120,10 +105,7 @@ const ONE: &str = "00000000-0000-0000-0000-000000000001";
 const TWO: &str = "00000000-0000-0000-0000-000000000002";
 
 /// A full row, as plain `monitor` has them.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "so that it can be called with json!"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "so that it can be called with json!")]
 fn row(name: &str, tag: Value) -> Value {
     json!({
         "name": name,
@@ -138,10 +120,7 @@ fn row(name: &str, tag: Value) -> Value {
 
 #[tokio::test]
 async fn an_old_server_is_monitored_in_the_old_way() {
-    for error in [
-        json!("unknown method"),
-        json!({"error": "unknown method", "details": "no"}),
-    ] {
+    for error in [json!("unknown method"), json!({"error": "unknown method", "details": "no"})] {
         let fake = Fake::new();
         let (client, mut peer) = fake
             .connect(quick(), async |mut peer| {
@@ -162,10 +141,7 @@ async fn an_old_server_is_monitored_in_the_old_way() {
         })))
         .await;
         replica_has_ports(&client, [("p1", None), ("p2", Some(7))]).await;
-        peer.send(&update(
-            json!({ONE: {"old": row("p1", json!(["set", []]))}}),
-        ))
-        .await;
+        peer.send(&update(json!({ONE: {"old": row("p1", json!(["set", []]))}}))).await;
         replica_has_ports(&client, [("p2", Some(7))]).await;
     }
 }
@@ -176,18 +152,12 @@ async fn columns_that_update2_leaves_out_have_their_defaults() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer(
-                "monitor_cond",
-                json!({"Port": {ONE: {"initial": {"name": "p1"}}}}),
-            )
-            .await;
+            peer.answer("monitor_cond", json!({"Port": {ONE: {"initial": {"name": "p1"}}}})).await;
             peer
         })
         .await;
     let client = client.unwrap();
-    let port = client
-        .read(|replica| replica.table::<Port>().by_name("p1").cloned())
-        .unwrap();
+    let port = client.read(|replica| replica.table::<Port>().by_name("p1").cloned()).unwrap();
     assert_eq!((port.tag, &port.trunks), (None, &BTreeSet::new()));
     let modify = json!({"trunks": ["set", [1, 2]], "tag": 3});
     peer.send(&json!({
@@ -222,10 +192,7 @@ async fn an_echo_of_the_server_is_answered() {
 #[tokio::test]
 async fn a_server_that_falls_silent_is_left_for_a_new_connection() {
     let fake = Fake::new();
-    let options = Options {
-        probe_interval: Duration::from_millis(50),
-        ..quick()
-    };
+    let options = Options { probe_interval: Duration::from_millis(50), ..quick() };
     let (client, mut silent) = fake
         .connect(options, async |mut peer| {
             peer.answer_schema().await;
@@ -235,10 +202,7 @@ async fn a_server_that_falls_silent_is_left_for_a_new_connection() {
         .await;
     let client = client.unwrap();
     let probe = silent.receive().await;
-    assert_eq!(
-        (&probe["method"], &probe["params"]),
-        (&json!("echo"), &json!([]))
-    );
+    assert_eq!((&probe["method"], &probe["params"]), (&json!("echo"), &json!([])));
     let reason = disconnection(&client).await;
     assert_eq!(reason, "no sign of life from the server for 100 ms");
     let mut peer = fake.accept().await;
@@ -250,10 +214,7 @@ async fn a_server_that_falls_silent_is_left_for_a_new_connection() {
 #[tokio::test]
 async fn a_server_that_never_answers_is_no_connection() {
     let fake = Fake::new();
-    let options = Options {
-        probe_interval: Duration::from_millis(20),
-        ..quick()
-    };
+    let options = Options { probe_interval: Duration::from_millis(20), ..quick() };
     let (client, _) = fake.connect(options, async |peer| peer).await;
     let error = client.unwrap_err();
     assert!(error.to_string().ends_with("failed"), "{error}");
@@ -266,24 +227,12 @@ async fn what_is_no_ovsdb_server_is_called_so() {
     let fake = Fake::new();
     let (client, ()) = fake
         .connect(quick(), async |mut peer| {
-            peer.stream
-                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                .await
-                .unwrap();
+            peer.stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         })
         .await;
     let error = client.unwrap_err();
-    assert!(matches!(
-        &error,
-        ConnectError::Failed {
-            source: SessionError::Protocol(_),
-            ..
-        }
-    ));
-    assert_eq!(
-        error.source().unwrap().to_string(),
-        "the peer does not speak OVSDB"
-    );
+    assert!(matches!(&error, ConnectError::Failed { source: SessionError::Protocol(_), .. }));
+    assert_eq!(error.source().unwrap().to_string(), "the peer does not speak OVSDB");
 }
 
 #[tokio::test]
@@ -292,11 +241,7 @@ async fn an_update_that_does_not_fit_is_healed_by_a_new_snapshot() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer(
-                "monitor_cond",
-                json!({"Port": {ONE: {"initial": {"name": "p1"}}}}),
-            )
-            .await;
+            peer.answer("monitor_cond", json!({"Port": {ONE: {"initial": {"name": "p1"}}}})).await;
             peer
         })
         .await;
@@ -319,11 +264,7 @@ async fn an_update_that_does_not_fit_is_healed_by_a_new_snapshot() {
     replica_has_ports(&client, [("p1", None)]).await;
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
-    peer.answer(
-        "monitor_cond",
-        json!({"Port": {TWO: {"initial": {"name": "p2"}}}}),
-    )
-    .await;
+    peer.answer("monitor_cond", json!({"Port": {TWO: {"initial": {"name": "p2"}}}})).await;
     connection(&client, 2).await;
     replica_has_ports(&client, [("p2", None)]).await;
 }
@@ -339,12 +280,8 @@ async fn a_monitor_that_the_server_cancels_is_set_up_anew() {
         })
         .await;
     let client = client.unwrap();
-    peer.send(&json!({"id": null, "method": "monitor_canceled", "params": ["replica"]}))
-        .await;
-    assert_eq!(
-        disconnection(&client).await,
-        "the server cancelled the monitor"
-    );
+    peer.send(&json!({"id": null, "method": "monitor_canceled", "params": ["replica"]})).await;
+    assert_eq!(disconnection(&client).await, "the server cancelled the monitor");
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
     peer.answer("monitor_cond", json!({})).await;

@@ -53,15 +53,8 @@ impl Server {
         let dir = TempDir::with_prefix("ovsdb-test-").unwrap();
         let file = dir.path().join("schema");
         std::fs::write(&file, schema.to_string()).unwrap();
-        run(Command::new("ovsdb-tool")
-            .arg("create")
-            .arg(dir.path().join("db"))
-            .arg(file));
-        let mut server = Self {
-            dir,
-            listen,
-            process: None,
-        };
+        run(Command::new("ovsdb-tool").arg("create").arg(dir.path().join("db")).arg(file));
+        let mut server = Self { dir, listen, process: None };
         server.restart();
         server
     }
@@ -119,10 +112,9 @@ impl Server {
     pub(crate) fn endpoint(&self) -> Endpoint {
         match self.listen {
             Listen::Unix => Endpoint::Unix(self.path("socket")),
-            Listen::Tcp => Endpoint::Tcp {
-                host: "127.0.0.1".to_owned(),
-                port: self.port().unwrap(),
-            },
+            Listen::Tcp => {
+                Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: self.port().unwrap() }
+            }
         }
     }
 
@@ -132,17 +124,12 @@ impl Server {
             .arg(format!("--db={}", self.endpoint()))
             .args(["--no-wait", "--timeout=20"])
             .args(args));
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .trim_end()
-            .to_owned()
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     /// A client of all tables.
     pub(crate) async fn client(&self) -> Client {
-        Client::connect_with(self.endpoint(), all_tables(), quick())
-            .await
-            .unwrap()
+        Client::connect_with(self.endpoint(), all_tables(), quick()).await.unwrap()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -191,38 +178,24 @@ pub(crate) fn read_schema() -> serde_json::Value {
 /// Puts the operations that add a port with one interface to a bridge into a transaction.
 pub(crate) fn add_port(tx: &mut Transaction, bridge: &str, name: &str) -> Ref<Port> {
     let interface = tx.insert(Insert::<Interface>::new().set(Interface::NAME, name));
-    let port = tx.insert(
-        Insert::<Port>::new()
-            .set(Port::NAME, name)
-            .set(Port::INTERFACES, [interface]),
-    );
+    let port =
+        tx.insert(Insert::<Port>::new().set(Port::NAME, name).set(Port::INTERFACES, [interface]));
     tx.require(Bridge::NAME.eq(bridge));
-    let _ = tx.mutate(
-        Bridge::NAME.eq(bridge),
-        Mutation::insert(Bridge::PORTS, [port]),
-    );
+    let _ = tx.mutate(Bridge::NAME.eq(bridge), Mutation::insert(Bridge::PORTS, [port]));
     port
 }
 
 /// Puts the operations that add an empty bridge into a transaction.
 pub(crate) fn add_bridge(tx: &mut Transaction, name: &str) -> Ref<Bridge> {
     let bridge = tx.insert(Insert::<Bridge>::new().set(Bridge::NAME, name));
-    let _ = tx.mutate(
-        Where::all(),
-        Mutation::insert(OpenVSwitch::BRIDGES, [bridge]),
-    );
+    let _ = tx.mutate(Where::all(), Mutation::insert(OpenVSwitch::BRIDGES, [bridge]));
     bridge
 }
 
 /// The names of all ports in the replica, in order.
 pub(crate) fn port_names(client: &Client) -> Vec<String> {
-    let mut names: Vec<String> = client.read(|replica| {
-        replica
-            .table::<Port>()
-            .iter()
-            .map(|row| row.name.clone())
-            .collect()
-    });
+    let mut names: Vec<String> =
+        client.read(|replica| replica.table::<Port>().iter().map(|row| row.name.clone()).collect());
     names.sort();
     names
 }
@@ -257,18 +230,12 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 /// Waits until the client's state satisfies a condition, and returns the state.
 pub(crate) async fn state(client: &Client, what: &str, is: impl Fn(&State) -> bool) -> State {
     let mut states = client.state();
-    within(what, states.wait_for(|state| is(state)))
-        .await
-        .unwrap()
-        .clone()
+    within(what, states.wait_for(|state| is(state))).await.unwrap().clone()
 }
 
 /// Waits until the client has its `n`th connection.
 pub(crate) async fn connection(client: &Client, n: u64) {
-    state(client, "a connection", |state| {
-        *state == State::Connected { generation: n }
-    })
-    .await;
+    state(client, "a connection", |state| *state == State::Connected { generation: n }).await;
 }
 
 /// Waits until the client has lost its connection.

@@ -17,9 +17,7 @@ fn drain(changes: &mut UnboundedReceiver<Change<Port>>) -> Vec<Change<Port>> {
 #[tokio::test]
 async fn after_a_restart_subscribers_see_only_what_differs() {
     let mut server = Server::start();
-    server.vsctl(&[
-        "add-br", "br0", "--", "add-port", "br0", "p0", "--", "add-port", "br0", "p1",
-    ]);
+    server.vsctl(&["add-br", "br0", "--", "add-port", "br0", "p0", "--", "add-port", "br0", "p1"]);
     let client = server.client().await;
     let mut changes = client.subscribe::<Port>();
     assert_eq!(drain(&mut changes).len(), 3);
@@ -81,10 +79,7 @@ async fn the_replica_is_never_empty_in_between() {
         server.restart();
         connection(&client, generation).await;
     }
-    assert_eq!(
-        within("the watcher", watcher).await.unwrap(),
-        BTreeSet::from([100])
-    );
+    assert_eq!(within("the watcher", watcher).await.unwrap(), BTreeSet::from([100]));
 }
 
 #[tokio::test]
@@ -106,10 +101,7 @@ async fn requests_in_flight_fail_with_an_unknown_outcome() {
     client.transact(tx).await.unwrap();
     server.kill();
     let error = within("the failure", waiting).await.unwrap().unwrap_err();
-    assert!(matches!(
-        error,
-        TransactError::Request(RequestError::ConnectionLost { .. })
-    ));
+    assert!(matches!(error, TransactError::Request(RequestError::ConnectionLost { .. })));
     assert!(error.outcome_unknown());
 }
 
@@ -119,20 +111,10 @@ async fn without_a_connection_a_transaction_fails_at_once() {
     let client = server.client().await;
     server.kill();
     disconnection(&client).await;
-    let error = within("the failure", client.transact(Transaction::new()))
-        .await
-        .unwrap_err();
-    assert!(matches!(
-        error,
-        TransactError::Request(RequestError::NotConnected { .. })
-    ));
+    let error = within("the failure", client.transact(Transaction::new())).await.unwrap_err();
+    assert!(matches!(error, TransactError::Request(RequestError::NotConnected { .. })));
     assert!(!error.outcome_unknown());
-    assert!(
-        error
-            .to_string()
-            .starts_with("not connected to the OVSDB server: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("not connected to the OVSDB server: "), "{error}");
 }
 
 #[tokio::test]

@@ -66,12 +66,7 @@ async fn the_first_snapshot_has_all_columns() {
         assert_eq!(interface.external_ids, BTreeMap::from(ids));
     });
     assert_eq!(
-        client.read(|replica| replica
-            .table::<Port>()
-            .by_name("p0")
-            .unwrap()
-            .uuid
-            .to_string()),
+        client.read(|replica| replica.table::<Port>().by_name("p0").unwrap().uuid.to_string()),
         server.vsctl(&["get", "port", "p0", "_uuid"])
     );
 }
@@ -80,19 +75,9 @@ async fn the_first_snapshot_has_all_columns() {
 async fn changes_by_others_arrive() {
     let server = Server::start();
     let client = server.client().await;
-    server.vsctl(&[
-        "add-br",
-        "br0",
-        "--",
-        "add-port",
-        "br0",
-        "p0",
-        "trunks=1,2,3",
-    ]);
-    replica_has(&client, "the port", |replica| {
-        replica.table::<Port>().by_name("p0").is_some()
-    })
-    .await;
+    server.vsctl(&["add-br", "br0", "--", "add-port", "br0", "p0", "trunks=1,2,3"]);
+    replica_has(&client, "the port", |replica| replica.table::<Port>().by_name("p0").is_some())
+        .await;
     server.vsctl(&[
         "set",
         "port",
@@ -107,19 +92,11 @@ async fn changes_by_others_arrive() {
         "external_ids:container=x",
     ]);
     replica_has(&client, "the interface's container", |replica| {
-        replica
-            .table::<Interface>()
-            .by_external_id("container", "x")
-            .next()
-            .is_some()
+        replica.table::<Interface>().by_external_id("container", "x").next().is_some()
     })
     .await;
     client.read(|replica| {
-        let port = replica
-            .table::<Port>()
-            .by_external_id("a", "b")
-            .next()
-            .unwrap();
+        let port = replica.table::<Port>().by_external_id("a", "b").next().unwrap();
         assert_eq!((port.name.as_str(), port.tag), ("p0", Some(5)));
         assert_eq!(port.trunks, BTreeSet::from([2, 3, 4]));
     });
@@ -134,13 +111,7 @@ async fn changes_by_others_arrive() {
     replica_has(&client, "the end of the port", |replica| {
         replica.table::<Port>().by_name("p0").is_none()
             && replica.table::<Interface>().by_name("p0").is_none()
-            && replica
-                .table::<Bridge>()
-                .by_name("br0")
-                .unwrap()
-                .ports
-                .len()
-                == 1
+            && replica.table::<Bridge>().by_name("br0").unwrap().ports.len() == 1
     })
     .await;
 }
@@ -163,10 +134,7 @@ async fn the_replica_has_a_transactions_effects_when_it_returns() {
         client.read(|replica| {
             assert_eq!(replica.table::<Port>().get(port).unwrap().name, name);
             assert_eq!(replica.table::<Interface>().len(), number + 1);
-            assert_eq!(
-                replica.table::<Bridge>().get(bridge).unwrap().ports.len(),
-                number + 1
-            );
+            assert_eq!(replica.table::<Bridge>().get(bridge).unwrap().ports.len(), number + 1);
         });
         let mut tx = Transaction::new();
         let _ = tx.update::<Port>(port, Update::new().set(Port::TAG, 9));
@@ -176,11 +144,8 @@ async fn the_replica_has_a_transactions_effects_when_it_returns() {
         let tag = client.read(|replica| replica.table::<Port>().get(port).unwrap().tag);
         assert_eq!(tag, Some(9));
     }
-    let mut names: Vec<String> = server
-        .vsctl(&["list-ports", "br0"])
-        .lines()
-        .map(str::to_owned)
-        .collect();
+    let mut names: Vec<String> =
+        server.vsctl(&["list-ports", "br0"]).lines().map(str::to_owned).collect();
     names.sort();
     assert_eq!(port_names(&client), names);
 }
@@ -191,16 +156,11 @@ async fn subscribers_get_the_rows_already_there_and_then_every_change() {
     server.vsctl(&["add-br", "br0"]);
     let client = server.client().await;
     let mut changes = client.subscribe::<Port>();
-    let first = within("the port already there", changes.recv())
-        .await
-        .unwrap();
+    let first = within("the port already there", changes.recv()).await.unwrap();
     assert_eq!((first.old, first.new.unwrap().name.as_str()), (None, "br0"));
     server.vsctl(&["set", "port", "br0", "tag=3"]);
     let second = within("a change", changes.recv()).await.unwrap();
-    assert_eq!(
-        (second.old.unwrap().tag, second.new.unwrap().tag),
-        (None, Some(3))
-    );
+    assert_eq!((second.old.unwrap().tag, second.new.unwrap().tag), (None, Some(3)));
     server.vsctl(&["del-br", "br0"]);
     let third = within("the end", changes.recv()).await.unwrap();
     assert_eq!((third.uuid, third.new), (first.uuid, None));
@@ -213,9 +173,7 @@ async fn a_client_may_follow_some_of_the_tables() {
     let server = Server::start();
     server.vsctl(&["add-br", "br0"]);
     let monitor = Monitor::new("Open_vSwitch").table::<Bridge>();
-    let client = Client::connect_with(server.endpoint(), monitor, quick())
-        .await
-        .unwrap();
+    let client = Client::connect_with(server.endpoint(), monitor, quick()).await.unwrap();
     client.read(|replica| {
         assert!(replica.table::<Bridge>().by_name("br0").is_some());
         assert!(replica.try_table::<Port>().is_none());
@@ -223,14 +181,8 @@ async fn a_client_may_follow_some_of_the_tables() {
     let mut tx = Transaction::new();
     add_port(&mut tx, "br0", "p0");
     client.transact(tx).await.unwrap();
-    let ports = client.read(|replica| {
-        replica
-            .table::<Bridge>()
-            .by_name("br0")
-            .unwrap()
-            .ports
-            .len()
-    });
+    let ports =
+        client.read(|replica| replica.table::<Bridge>().by_name("br0").unwrap().ports.len());
     assert_eq!(ports, 2);
 }
 
@@ -238,9 +190,7 @@ async fn a_client_may_follow_some_of_the_tables() {
 async fn a_client_that_follows_no_table_can_transact() {
     let server = Server::start();
     let monitor = Monitor::new("Open_vSwitch");
-    let client = Client::connect_with(server.endpoint(), monitor, quick())
-        .await
-        .unwrap();
+    let client = Client::connect_with(server.endpoint(), monitor, quick()).await.unwrap();
     let mut tx = Transaction::new();
     add_bridge(&mut tx, "br0");
     client.transact(tx).await.unwrap();

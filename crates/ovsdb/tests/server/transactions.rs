@@ -38,11 +38,7 @@ async fn counts_tell_how_many_rows_were_found() {
     assert_eq!(counts, [0, 1, 2, 2, 0]);
     let ports = reply.rows(ports).unwrap();
     assert_eq!(ports.len(), 2);
-    assert!(
-        ports
-            .iter()
-            .all(|port| port.tag == Some(6) && !port.interfaces.is_empty())
-    );
+    assert!(ports.iter().all(|port| port.tag == Some(6) && !port.interfaces.is_empty()));
     assert_eq!(server.vsctl(&["get", "port", "br0", "tag"]), "6");
 }
 
@@ -70,42 +66,22 @@ async fn errors_have_their_kind_their_operation_and_the_servers_words() {
         let _ = tx.update(Port::NAME.eq("br0"), Update::new().set(Port::TAG, 4096));
     })
     .await;
-    assert_eq!(
-        (error.index, &error.kind),
-        (Some(0), &ErrorKind::ConstraintViolation)
-    );
+    assert_eq!((error.index, &error.kind), (Some(0), &ErrorKind::ConstraintViolation));
     assert!(error.details.as_ref().unwrap().contains("4096"), "{error}");
 
     let error = refusal(&client, |tx| {
         tx.insert(Insert::<OpenVSwitch>::new());
     })
     .await;
-    assert_eq!(
-        (error.index, &error.kind),
-        (None, &ErrorKind::ConstraintViolation),
-        "{error}"
-    );
+    assert_eq!((error.index, &error.kind), (None, &ErrorKind::ConstraintViolation), "{error}");
 
     let error = refusal(&client, |tx| {
         let port = Ref::from(Uuid::from_u128(7));
-        let _ = tx.mutate(
-            Bridge::NAME.eq("br0"),
-            Mutation::insert(Bridge::PORTS, [port]),
-        );
+        let _ = tx.mutate(Bridge::NAME.eq("br0"), Mutation::insert(Bridge::PORTS, [port]));
     })
     .await;
-    assert_eq!(
-        (error.index, &error.kind),
-        (None, &ErrorKind::ReferentialIntegrityViolation)
-    );
-    assert!(
-        error
-            .details
-            .as_ref()
-            .unwrap()
-            .contains(&Uuid::from_u128(7).to_string()),
-        "{error}"
-    );
+    assert_eq!((error.index, &error.kind), (None, &ErrorKind::ReferentialIntegrityViolation));
+    assert!(error.details.as_ref().unwrap().contains(&Uuid::from_u128(7).to_string()), "{error}");
 
     let error = refusal(&client, |tx| tx.assert("a_lock")).await;
     assert_eq!((error.index, &error.kind), (Some(0), &ErrorKind::NotOwner));
@@ -121,10 +97,7 @@ async fn errors_have_their_kind_their_operation_and_the_servers_words() {
         let _ = tx.mutate(Where::all(), Mutation::divide(OpenVSwitch::NEXT_CFG, 0));
     })
     .await;
-    assert_eq!(
-        (error.index, &error.kind),
-        (Some(0), &ErrorKind::DomainError)
-    );
+    assert_eq!((error.index, &error.kind), (Some(0), &ErrorKind::DomainError));
 
     let error = refusal(&client, |tx| {
         let row = Update::new().set(Bridge::NAME, "br1");
@@ -141,10 +114,7 @@ async fn a_reference_that_strays_into_another_transaction_is_refused() {
     let client = server.client().await;
     let port = Transaction::new().insert(Insert::<Port>::new().set(Port::NAME, "p0"));
     let error = refusal(&client, |tx| {
-        let _ = tx.mutate(
-            Bridge::NAME.eq("br0"),
-            Mutation::insert(Bridge::PORTS, [port]),
-        );
+        let _ = tx.mutate(Bridge::NAME.eq("br0"), Mutation::insert(Bridge::PORTS, [port]));
     })
     .await;
     assert_eq!(error.kind, ErrorKind::ReferentialIntegrityViolation);

@@ -20,11 +20,7 @@ pub struct Mistake {
 
 impl Mistake {
     pub(super) fn new(label: &str, value: Option<&str>, problem: String) -> Self {
-        Self {
-            label: label.to_owned(),
-            value: value.map(str::to_owned),
-            problem,
-        }
+        Self { label: label.to_owned(), value: value.map(str::to_owned), problem }
     }
 
     pub(super) fn unknown(label: &str, value: &str) -> Self {

@@ -15,7 +15,8 @@ pub use mistake::Mistake;
 
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
-use crate::spec::{Defaults, Vlan};
+use crate::spec::Defaults;
+use crate::vlan::Vlan;
 
 /// What the names of all our labels begin with. A container without any such label is not ours.
 pub const PREFIX: &str = "ovs.";
@@ -155,10 +156,8 @@ pub fn parse(
         mistakes.push(Mistake::new(IP_ADDRESS, None, problem.to_owned()));
     }
     // Labels are judged together only where each is good by itself: no mistake is told twice.
-    let problems = [
-        (GATEWAY, read::gateways_reachable(&wanted)),
-        (MTU, read::mtu_suffices(&wanted)),
-    ];
+    let problems =
+        [(GATEWAY, read::gateways_reachable(&wanted)), (MTU, read::mtu_suffices(&wanted))];
     if mistakes.is_empty() {
         for (label, problem) in problems {
             let mistake = problem
@@ -167,11 +166,7 @@ pub fn parse(
             mistakes.extend(mistake);
         }
     }
-    if mistakes.is_empty() {
-        Ok(Some(wanted))
-    } else {
-        Err(mistakes)
-    }
+    if mistakes.is_empty() { Ok(Some(wanted)) } else { Err(mistakes) }
 }
 
 /// The label table as a Markdown page.
@@ -180,14 +175,7 @@ pub fn markdown() -> String {
         "# Labels\n\nGenerated from the label table by `cargo xtask docs`.\n\n\
          | label | value | default | meaning |\n| --- | --- | --- | --- |\n",
     );
-    for Label {
-        name,
-        value,
-        default,
-        meaning,
-        read: _,
-    } in LABELS
-    {
+    for Label { name, value, default, meaning, read: _ } in LABELS {
         page.push_str(&format!("| `{name}` | {value} | {default} | {meaning} |\n"));
     }
     page.push_str(

@@ -21,11 +21,7 @@ const MTU_IPV6: u16 = 1280;
 pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
     each(value, MAX_ADDRESSES, |entry| {
         let address = address(entry)?;
-        if wanted
-            .addresses
-            .iter()
-            .any(|other| other.addr() == address.addr())
-        {
+        if wanted.addresses.iter().any(|other| other.addr() == address.addr()) {
             return Err("given twice".to_owned());
         }
         wanted.addresses.push(address);
@@ -38,13 +34,10 @@ pub(super) fn bridge(value: &str, wanted: &mut Wanted) -> Vec<String> {
 }
 
 pub(super) fn interface(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    let name = value
-        .parse()
-        .map_err(in_words)
-        .and_then(|name: LinkName| match name.as_str() {
-            "lo" => Err("every container has a 'lo' already; choose another name".to_owned()),
-            _ => Ok(name),
-        });
+    let name = value.parse().map_err(in_words).and_then(|name: LinkName| match name.as_str() {
+        "lo" => Err("every container has a 'lo' already; choose another name".to_owned()),
+        _ => Ok(name),
+    });
     set(&mut wanted.interface, name)
 }
 
@@ -54,11 +47,7 @@ pub(super) fn gateways(value: &str, wanted: &mut Wanted) -> Vec<String> {
             .parse()
             .map_err(|_| "not an address, such as 192.168.1.1; without prefix length".to_owned())?;
         usable(gateway)?;
-        if wanted
-            .gateways
-            .iter()
-            .any(|other| other.is_ipv4() == gateway.is_ipv4())
-        {
+        if wanted.gateways.iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
             return Err("a second gateway of the same family; give one".to_owned());
         }
         wanted.gateways.push(gateway);
@@ -69,11 +58,7 @@ pub(super) fn gateways(value: &str, wanted: &mut Wanted) -> Vec<String> {
 pub(super) fn mtu(value: &str, wanted: &mut Wanted) -> Vec<String> {
     let mtu = match value.parse() {
         Ok(mtu) if MTU.contains(&mtu) => Ok(Some(mtu)),
-        _ => Err(format!(
-            "not a number between {} and {}",
-            MTU.start(),
-            MTU.end()
-        )),
+        _ => Err(format!("not a number between {} and {}", MTU.start(), MTU.end())),
     };
     set(&mut wanted.mtu, mtu)
 }
@@ -91,10 +76,7 @@ pub(super) fn gateways_reachable(wanted: &Wanted) -> Result<(), String> {
     for gateway in &wanted.gateways {
         let holds = |net: &IpNet| net.contains(gateway);
         let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let family = wanted
-            .addresses
-            .iter()
-            .any(|net| net.addr().is_ipv4() == gateway.is_ipv4());
+        let family = wanted.addresses.iter().any(|net| net.addr().is_ipv4() == gateway.is_ipv4());
         if link_local && family {
             continue;
         }
@@ -102,11 +84,8 @@ pub(super) fn gateways_reachable(wanted: &Wanted) -> Result<(), String> {
             return Err(format!("{own} is the container's own address"));
         }
         if !wanted.addresses.iter().any(holds) {
-            let prefixes: Vec<_> = wanted
-                .addresses
-                .iter()
-                .map(|net| net.trunc().to_string())
-                .collect();
+            let prefixes: Vec<_> =
+                wanted.addresses.iter().map(|net| net.trunc().to_string()).collect();
             return Err(format!("{gateway} lies outside {}", prefixes.join(" and ")));
         }
     }
@@ -117,9 +96,9 @@ pub(super) fn gateways_reachable(wanted: &Wanted) -> Result<(), String> {
 pub(super) fn mtu_suffices(wanted: &Wanted) -> Result<(), String> {
     let ipv6 = wanted.addresses.iter().any(|net| net.addr().is_ipv6());
     match wanted.mtu {
-        Some(mtu) if ipv6 && mtu < MTU_IPV6 => Err(format!(
-            "too small for IPv6, which needs at least {MTU_IPV6}"
-        )),
+        Some(mtu) if ipv6 && mtu < MTU_IPV6 => {
+            Err(format!("too small for IPv6, which needs at least {MTU_IPV6}"))
+        }
         _ => Ok(()),
     }
 }

@@ -12,10 +12,7 @@ fn defaults() -> Defaults {
 }
 
 fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// What is read from the labels, or every mistake on a line of its own.
@@ -23,21 +20,10 @@ fn read(pairs: &[(&str, &str)]) -> String {
     match parse(&labels(pairs), &defaults()) {
         Ok(None) => "not ours".to_owned(),
         Ok(Some(wanted)) => {
-            let Wanted {
-                bridge,
-                interface,
-                addresses,
-                gateways,
-                mtu,
-                mac,
-                vlan,
-            } = wanted;
+            let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
             format!("{bridge} {interface} {addresses:?} {gateways:?} {mtu:?} {mac:?} {vlan:?}")
         }
-        Err(mistakes) => mistakes
-            .iter()
-            .map(|mistake| format!("{mistake}\n"))
-            .collect(),
+        Err(mistakes) => mistakes.iter().map(|mistake| format!("{mistake}\n")).collect(),
     }
 }
 
@@ -119,10 +105,7 @@ fn a_bad_address_says_what_would_be_right() {
         "",
         "10.0.0.1/24,10.0.0.1/16,",
     ];
-    let told: String = cases
-        .iter()
-        .map(|case| read(&[("ovs.ip_address", case)]))
-        .collect();
+    let told: String = cases.iter().map(|case| read(&[("ovs.ip_address", case)])).collect();
     expect![[r#"
         ovs.ip_address=192.168.1.100: no prefix length; write 192.168.1.100/24, say
         ovs.ip_address=fd00::1: no prefix length; write fd00::1/64, say
@@ -191,11 +174,7 @@ fn ipv6_needs_its_smallest_mtu() {
 #[test]
 fn an_unknown_label_is_a_mistake_with_a_suggestion_where_there_is_one() {
     check(
-        &[
-            ("ovs.ip_address", "10.0.0.1/24"),
-            ("ovs.ipaddress", "x"),
-            ("ovs.#", ""),
-        ],
+        &[("ovs.ip_address", "10.0.0.1/24"), ("ovs.ipaddress", "x"), ("ovs.#", "")],
         &expect![[r#"
             ovs.#=: no such label; did you mean ovs.mtu?
             ovs.ipaddress=x: no such label; did you mean ovs.ip_address?
@@ -206,10 +185,7 @@ fn an_unknown_label_is_a_mistake_with_a_suggestion_where_there_is_one() {
 #[test]
 fn what_a_label_holds_cannot_forge_a_log_line() {
     let long = "9".repeat(100_000);
-    let told = read(&[
-        ("ovs.mtu", "1\n2026 INFO all is well\u{1b}[2J"),
-        ("ovs.vlan", &long),
-    ]);
+    let told = read(&[("ovs.mtu", "1\n2026 INFO all is well\u{1b}[2J"), ("ovs.vlan", &long)]);
     assert_eq!(told.lines().count(), 3, "{told}");
     assert!(told.len() < 1000);
     assert!(told.contains(r"\n2026 INFO all is well\u{1b}[2J"));

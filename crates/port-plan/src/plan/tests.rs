@@ -18,14 +18,8 @@ fn container(labels: &[(&str, &str)]) -> Container {
     Container {
         id: id(),
         name: "web".to_owned(),
-        labels: labels
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect(),
-        state: State::Running {
-            pid: 4711,
-            start: start(1),
-        },
+        labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        state: State::Running { pid: 4711, start: start(1) },
         network: Network::Own,
     }
 }
@@ -42,10 +36,7 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
     ObservedPort {
         name: name.parse().unwrap(),
         bridge: bridge.parse().unwrap(),
-        key: PortKey {
-            container: id(),
-            interface: "eth1".parse().unwrap(),
-        },
+        key: PortKey { container: id(), interface: "eth1".parse().unwrap() },
         start: (owner == Owner::Us).then(|| start(began)),
         owner,
         vlan: vlan.map(|vlan| vlan.parse().unwrap()),
@@ -53,10 +44,7 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
 }
 
 fn link(name: &str, began: u32) -> ObservedLink {
-    ObservedLink {
-        name: name.parse().unwrap(),
-        start: start(began),
-    }
+    ObservedLink { name: name.parse().unwrap(), start: start(began) }
 }
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
@@ -65,10 +53,7 @@ fn check(container: &Container, observed: &Observed, expected: &Expect) {
 }
 
 fn bridge() -> Observed {
-    Observed {
-        bridge: Some(Datapath::Netdev),
-        ..Observed::default()
-    }
+    Observed { bridge: Some(Datapath::Netdev), ..Observed::default() }
 }
 
 const ADDRESS: (&str, &str) = ("ovs.ip_address", "192.168.1.100/24");
@@ -97,10 +82,7 @@ fn everything_asked_for_is_in_the_plan() {
         ("ovs.bridge", "br1"),
         ("ovs.interface", "net0"),
     ];
-    let observed = Observed {
-        bridge: Some(Datapath::System),
-        ..Observed::default()
-    };
+    let observed = Observed { bridge: Some(Datapath::System), ..Observed::default() };
     check(
         &container(&labels),
         &observed,
@@ -165,10 +147,7 @@ fn a_restart_gets_a_new_port_and_loses_the_old_one() {
 
 #[test]
 fn a_link_without_a_row_is_made_anew() {
-    let observed = Observed {
-        links: vec![link("3f2a9c1babcde_l", 1)],
-        ..bridge()
-    };
+    let observed = Observed { links: vec![link("3f2a9c1babcde_l", 1)], ..bridge() };
     check(
         &container(&[ADDRESS]),
         &observed,
@@ -183,15 +162,10 @@ fn a_link_without_a_row_is_made_anew() {
 #[test]
 fn a_row_without_a_link_is_replaced_under_another_name() {
     let desired = Desired::of(&container(&[ADDRESS]), &defaults());
-    let Desired::Port(spec) = &desired else {
-        panic!("{desired:?}")
-    };
+    let Desired::Port(spec) = &desired else { panic!("{desired:?}") };
     let first = unused_name(&id(), spec, &Observed::default());
     let stale = port(first.as_str(), "ovsbr0", 1, None, Owner::Us);
-    let observed = Observed {
-        ports: vec![stale],
-        ..bridge()
-    };
+    let observed = Observed { ports: vec![stale], ..bridge() };
     let steps = plan(&id(), &desired, &observed).steps;
     assert!(matches!(&steps[0], Step::DelPort { port, .. } if *port == first));
     assert!(matches!(&steps[1], Step::AddLink(link) if link.name != first));
@@ -218,10 +192,7 @@ fn a_port_on_another_bridge_is_taken_off_it() {
 
 #[test]
 fn a_stopped_container_loses_its_port_and_link() {
-    let stopped = Container {
-        state: State::Stopped,
-        ..container(&[ADDRESS])
-    };
+    let stopped = Container { state: State::Stopped, ..container(&[ADDRESS]) };
     let observed = Observed {
         ports: vec![port("3f2a9c1babcde_l", "ovsbr0", 1, None, Owner::Us)],
         links: vec![link("3f2a9c1babcde_l", 1)],
@@ -239,20 +210,13 @@ fn a_stopped_container_loses_its_port_and_link() {
 
 #[test]
 fn a_mistake_in_any_label_attaches_nothing() {
-    check(
-        &container(&[ADDRESS, ("ovs.vlan", "0")]),
-        &bridge(),
-        &expect![[""]],
-    );
+    check(&container(&[ADDRESS, ("ovs.vlan", "0")]), &bridge(), &expect![[""]]);
 }
 
 #[test]
 fn a_shared_namespace_is_refused() {
     for network in [Network::Host, Network::Container("db".to_owned())] {
-        let shared = Container {
-            network,
-            ..container(&[ADDRESS])
-        };
+        let shared = Container { network, ..container(&[ADDRESS]) };
         let desired = Desired::of(&shared, &defaults());
         assert!(matches!(desired, Desired::Refused(_)), "{desired:?}");
         assert_eq!(plan(&id(), &desired, &bridge()).steps, []);
@@ -272,10 +236,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
         refused: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
     "#]],
     );
-    let stopped = Container {
-        state: State::Stopped,
-        ..container(&[ADDRESS])
-    };
+    let stopped = Container { state: State::Stopped, ..container(&[ADDRESS]) };
     check(&stopped, &observed, &expect![[""]]);
 }
 
@@ -290,11 +251,7 @@ fn the_mac_depends_on_bridge_vlan_and_address_alone() {
     assert_ne!(one, derive("ovsbr0", Some("11"), "10.0.0.1"));
     assert_ne!(one, derive("ovsbr1", Some("10"), "10.0.0.1"));
     assert_ne!(one, derive("ovsbr0", Some("10"), "10.0.0.2"));
-    assert_eq!(
-        one.octets()[0] & 0b11,
-        0b10,
-        "locally administered, unicast"
-    );
+    assert_eq!(one.octets()[0] & 0b11, 0b10, "locally administered, unicast");
 }
 
 /// A world that steps are carried out on, as strict as the real one.
@@ -308,51 +265,27 @@ struct World {
 
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed {
-            bridge,
-            ports,
-            links,
-        } = &mut self.observed;
+        let Observed { bridge, ports, links } = &mut self.observed;
         match step {
             Step::AddBridge { datapath, .. } => {
                 assert_eq!(bridge.replace(*datapath), None, "the bridge exists");
             }
             Step::AddLink(link) => {
-                assert!(
-                    links.iter().all(|other| other.name != link.name),
-                    "the link exists"
-                );
+                assert!(links.iter().all(|other| other.name != link.name), "the link exists");
                 let taken = self.inside.values().any(|name| *name == link.key.interface);
                 assert!(!taken, "the interface exists inside the container");
                 assert_eq!(link.start, self.start);
-                self.inside
-                    .insert(link.name.clone(), link.key.interface.clone());
-                links.push(ObservedLink {
-                    name: link.name.clone(),
-                    start: link.start.clone(),
-                });
+                self.inside.insert(link.name.clone(), link.key.interface.clone());
+                links.push(ObservedLink { name: link.name.clone(), start: link.start.clone() });
             }
             Step::DelLink { link } => {
-                assert!(
-                    links.iter().any(|other| other.name == *link),
-                    "the link is not ours"
-                );
+                assert!(links.iter().any(|other| other.name == *link), "the link is not ours");
                 links.retain(|other| other.name != *link);
                 self.inside.remove(link);
             }
-            Step::AddPort {
-                bridge: on,
-                port,
-                vlan,
-                key,
-                container_name: _,
-                start,
-            } => {
+            Step::AddPort { bridge: on, port, vlan, key, container_name: _, start } => {
                 assert!(bridge.is_some(), "no bridge");
-                assert!(
-                    ports.iter().all(|other| other.name != *port),
-                    "the port exists"
-                );
+                assert!(ports.iter().all(|other| other.name != *port), "the port exists");
                 assert!(links.iter().any(|other| other.name == *port), "no link yet");
                 ports.push(ObservedPort {
                     name: port.clone(),
@@ -364,18 +297,12 @@ impl World {
                 });
             }
             Step::SetTag { port, vlan } => {
-                let row = ports
-                    .iter_mut()
-                    .find(|other| other.name == *port)
-                    .expect("no such port");
+                let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
                 row.vlan = *vlan;
             }
             Step::DelPort { bridge: _, port } => {
-                let row = ports
-                    .iter()
-                    .find(|other| other.name == *port)
-                    .expect("no such port");
+                let row = ports.iter().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
                 ports.retain(|other| other.name != *port);
             }
@@ -391,16 +318,11 @@ impl World {
 fn any_port() -> impl Strategy<Value = ObservedPort> {
     let owner = prop_oneof![4 => Just(Owner::Us), 1 => Just(Owner::Other)];
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
-    (
-        0..6_u32,
-        prop::sample::select(vec!["ovsbr0", "br9"]),
-        0..3_u32,
-        vlan,
-        owner,
-    )
-        .prop_map(|(name, bridge, began, vlan, owner)| {
+    (0..6_u32, prop::sample::select(vec!["ovsbr0", "br9"]), 0..3_u32, vlan, owner).prop_map(
+        |(name, bridge, began, vlan, owner)| {
             port(&format!("3f2a9c1bname{name}_l"), bridge, began, vlan, owner)
-        })
+        },
+    )
 }
 
 fn any_world() -> impl Strategy<Value = World> {
@@ -417,18 +339,8 @@ fn any_world() -> impl Strategy<Value = World> {
         let now = start(1);
         // A name belongs to one interface: of all links of this start, one is its other end.
         let inside = links.iter().filter(|link| link.start == now).take(1);
-        let inside = inside
-            .map(|link| (link.name.clone(), "eth1".parse().unwrap()))
-            .collect();
-        World {
-            observed: Observed {
-                bridge,
-                ports,
-                links,
-            },
-            inside,
-            start: now,
-        }
+        let inside = inside.map(|link| (link.name.clone(), "eth1".parse().unwrap())).collect();
+        World { observed: Observed { bridge, ports, links }, inside, start: now }
     })
 }
 

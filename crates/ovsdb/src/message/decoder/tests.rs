@@ -5,10 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn decoder(message_size: usize, depth: usize) -> Decoder {
-    Decoder::new(Limits {
-        message_size,
-        depth,
-    })
+    Decoder::new(Limits { message_size, depth })
 }
 
 /// Feeds `pieces` and returns all messages.
@@ -29,11 +26,7 @@ fn feed<'a>(
 #[test]
 fn several_messages_in_one_piece_are_told_apart() {
     let mut decoder = Decoder::new(Limits::default());
-    let messages = feed(
-        &mut decoder,
-        [b" {}\n{\"a\":[1,{}]}{\"b\":2}\t ".as_slice()],
-    )
-    .unwrap();
+    let messages = feed(&mut decoder, [b" {}\n{\"a\":[1,{}]}{\"b\":2}\t ".as_slice()]).unwrap();
     assert_eq!(messages, ["{}", r#"{"a":[1,{}]}"#, r#"{"b":2}"#]);
 }
 
@@ -46,50 +39,30 @@ fn brackets_and_quotes_in_strings_are_text() {
 
 #[test]
 fn only_objects_are_messages() {
-    for (text, found) in [
-        ("[1]", '['),
-        ("HTTP/1.1 400 Bad Request", 'H'),
-        ("  }", '}'),
-    ] {
+    for (text, found) in [("[1]", '['), ("HTTP/1.1 400 Bad Request", 'H'), ("  }", '}')] {
         let error = feed(&mut Decoder::new(Limits::default()), [text.as_bytes()]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("expected a JSON object, found {found:?}")
-        );
+        assert_eq!(error.to_string(), format!("expected a JSON object, found {found:?}"));
     }
 }
 
 #[test]
 fn a_message_may_be_as_deep_as_the_limit() {
     let deep = |depth: usize| "{\"a\":".repeat(depth - 1) + "{}" + &"}".repeat(depth - 1);
-    assert_eq!(
-        feed(&mut decoder(1000, 8), [deep(8).as_bytes()])
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(feed(&mut decoder(1000, 8), [deep(8).as_bytes()]).unwrap().len(), 1);
     let error = feed(&mut decoder(1000, 8), [deep(9).as_bytes()]).unwrap_err();
     assert_eq!(error.to_string(), "a message nested deeper than 8 levels");
 }
 
 #[test]
 fn depth_is_refused_before_the_message_ends() {
-    let error = feed(
-        &mut Decoder::new(Limits::default()),
-        ["{".repeat(65).as_bytes()],
-    );
+    let error = feed(&mut Decoder::new(Limits::default()), ["{".repeat(65).as_bytes()]);
     assert!(matches!(error, Err(DecodeError::TooDeep(64))));
 }
 
 #[test]
 fn a_message_may_be_as_large_as_the_limit() {
     let large = |size: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(size - 8));
-    assert_eq!(
-        feed(&mut decoder(100, 8), [large(100).as_bytes()])
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(feed(&mut decoder(100, 8), [large(100).as_bytes()]).unwrap().len(), 1);
     let error = feed(&mut decoder(100, 8), [large(101).as_bytes()]).unwrap_err();
     assert_eq!(error.to_string(), "a message of more than 100 bytes");
 }
@@ -106,10 +79,7 @@ fn size_is_refused_before_the_message_ends() {
 fn the_limit_is_for_one_message_and_not_for_all() {
     let mut decoder = decoder(100, 8);
     for _ in 0..1000 {
-        assert_eq!(
-            feed(&mut decoder, [b"{\"a\":1}".as_slice()]).unwrap().len(),
-            1
-        );
+        assert_eq!(feed(&mut decoder, [b"{\"a\":1}".as_slice()]).unwrap().len(), 1);
     }
 }
 
@@ -117,10 +87,7 @@ fn the_limit_is_for_one_message_and_not_for_all() {
 fn a_large_message_in_single_bytes_takes_linear_time() {
     // Two million bytes, one at a time: looking at them again with each would take hours.
     let message = format!("{{\"a\":\"{}\"}}", "x".repeat(2_000_000));
-    let messages = feed(
-        &mut Decoder::new(Limits::default()),
-        message.as_bytes().chunks(1),
-    );
+    let messages = feed(&mut Decoder::new(Limits::default()), message.as_bytes().chunks(1));
     assert_eq!(messages.unwrap().len(), 1);
 }
 
