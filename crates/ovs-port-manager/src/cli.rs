@@ -2,19 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{ArgAction, Parser, Subcommand};
-use port_plan::Defaults;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
 
-use crate::apply::World;
-use crate::config::{Config, DatapathType, FILE_VARIABLE, Options};
-use crate::docker::Docker;
-use crate::links::Links;
-use crate::reconcile::Reconciler;
-use crate::switch::Switch;
-use crate::{datapath, logging, preflight};
+use crate::config::{FILE_VARIABLE, Options};
+use crate::daemon::{self, Sources};
 
 /// Gives each labelled Docker container its port on an Open vSwitch bridge, and takes it away when the
 /// container stops.
@@ -58,50 +49,9 @@ impl Cli {
     pub(crate) fn execute(self) -> anyhow::Result<()> {
         match self.command {
             Command::Run { config, options } => {
-                let config = Config::load(*options, config.as_deref())?;
-                logging::start(config.log_level, self.verbose, config.log_format);
-                run(config)
+                let (flags, verbosity) = (*options, self.verbose);
+                daemon::run(Sources { flags, file: config, verbosity })
             }
         }
     }
-}
-
-#[tokio::main(worker_threads = 2)]
-async fn run(config: Config) -> anyhow::Result<()> {
-    // From here on: a signal that comes early must not kill what has begun.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
-    preflight::capabilities()?;
-    if let ovsdb::Endpoint::Unix(path) = &config.ovsdb {
-        preflight::ovsdb_socket(path)?;
-    }
-    preflight::docker_socket(config.docker.path())?;
-
-    let datapath = match config.datapath_type {
-        DatapathType::Fixed(datapath) => datapath,
-        DatapathType::Auto => datapath::of_kernel()
-            .context("cannot ask the kernel for the openvswitch module; set datapath_type")?,
-    };
-    let switch = Switch::connect(&config.ovsdb).await?;
-    let docker = Docker::connect(&config.docker).await?;
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        docker = %config.docker,
-        ovsdb = %config.ovsdb,
-        bridge = %config.default_bridge,
-        %datapath,
-        "started"
-    );
-    let world = World { switch, links: Links::new().into() };
-    let defaults =
-        Defaults { bridge: config.default_bridge, interface: config.default_interface, datapath };
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Reconciler::new(docker, world, defaults).run(stop).await;
-    Ok(())
 }

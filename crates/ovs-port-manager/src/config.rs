@@ -59,6 +59,16 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) datapath_type: Option<DatapathType>,
 
+    /// Seconds between looks at everything, 0 for never [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) resync_interval: Option<Seconds>,
+
+    /// At the end, take away the ports of running containers [default: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) detach_on_exit: Option<bool>,
+
     /// How much to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     #[serde(default, deserialize_with = "parsed")]
@@ -78,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) default_bridge: LinkName,
     pub(crate) default_interface: LinkName,
     pub(crate) datapath_type: DatapathType,
+    pub(crate) resync_interval: Seconds,
+    pub(crate) detach_on_exit: bool,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }
@@ -90,6 +102,10 @@ pub(crate) enum DatapathType {
     /// This one.
     Fixed(Datapath),
 }
+
+/// A whole number of seconds, at most a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seconds(pub(crate) u64);
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +153,8 @@ impl Config {
             default_bridge: or_default(given.default_bridge, "default_bridge", "ovsbr0")?,
             default_interface: or_default(given.default_interface, "default_interface", "eth1")?,
             datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
+            resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
+            detach_on_exit: given.detach_on_exit.unwrap_or(false),
             log_level: given.log_level.unwrap_or(LogLevel(tracing::Level::INFO)),
             log_format: given.log_format.unwrap_or(LogFormat::Text),
         })
@@ -152,6 +170,8 @@ impl Options {
             default_bridge: self.default_bridge.or(under.default_bridge),
             default_interface: self.default_interface.or(under.default_interface),
             datapath_type: self.datapath_type.or(under.datapath_type),
+            resync_interval: self.resync_interval.or(under.resync_interval),
+            detach_on_exit: self.detach_on_exit.or(under.detach_on_exit),
             log_level: self.log_level.or(under.log_level),
             log_format: self.log_format.or(under.log_format),
         }
@@ -213,6 +233,26 @@ impl FromStr for DatapathType {
             "system" => Ok(Self::Fixed(Datapath::System)),
             "netdev" => Ok(Self::Fixed(Datapath::Netdev)),
             _ => Err(NotOneOf("auto, system, netdev")),
+        }
+    }
+}
+
+/// Why a text is not a number of [`Seconds`].
+#[derive(Debug, thiserror::Error)]
+#[error("not a number of seconds between 0 and {}", Seconds::MAX)]
+pub(crate) struct InvalidSeconds;
+
+impl Seconds {
+    const MAX: u64 = 24 * 60 * 60;
+}
+
+impl FromStr for Seconds {
+    type Err = InvalidSeconds;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(seconds @ 0..=Self::MAX) => Ok(Self(seconds)),
+            _ => Err(InvalidSeconds),
         }
     }
 }

@@ -7,6 +7,7 @@ mod announce;
 mod apply;
 mod cli;
 mod config;
+mod daemon;
 mod datapath;
 mod docker;
 mod error_chain;
@@ -17,6 +18,7 @@ mod netlink;
 mod netns;
 mod preflight;
 mod reconcile;
+mod service_manager;
 mod switch;
 
 use std::process::ExitCode;

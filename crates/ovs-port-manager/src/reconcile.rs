@@ -7,24 +7,21 @@ mod look;
 mod timers;
 
 use std::collections::{HashMap, HashSet};
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ovsdb::Change;
 use ovsdb::tables::Interface;
 use port_plan::{Backoff, ContainerId, Defaults, Readiness, Start};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::apply::World;
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
-use crate::netns;
-use crate::switch;
+use crate::{netns, service_manager, switch};
 use look::{Attached, Look, Observer, Standing};
 use timers::{Timer, Timers};
 
@@ -35,6 +32,26 @@ const READY: Duration = Duration::from_secs(10);
 /// How long work that has begun may take to finish at the end.
 const FINISH: Duration = Duration::from_secs(4);
 
+/// What the loop goes by.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// What labels leave unsaid.
+    pub(crate) defaults: Defaults,
+    /// The time between looks at everything; never by time alone if `None`.
+    pub(crate) resync_interval: Option<Duration>,
+    /// Take away the ports of running containers at the end.
+    pub(crate) detach_on_exit: bool,
+}
+
+/// What the loop can be told.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// Go by these settings from now on, and look at everything.
+    Reload(Settings),
+    /// Finish what has begun and end.
+    Stop,
+}
+
 /// The state of the loop. It lives in memory only: all of it can be learnt again.
 pub(crate) struct Reconciler {
     observer: Arc<Observer>,
@@ -42,6 +59,8 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    resync_interval: Option<Duration>,
+    detach_on_exit: bool,
 }
 
 /// What is remembered of a container between looks.
@@ -80,28 +99,35 @@ enum Done {
 }
 
 impl Reconciler {
-    pub(crate) fn new(docker: Docker, world: World, defaults: Defaults) -> Self {
-        let inspections = Semaphore::new(INSPECTIONS);
+    pub(crate) fn new(docker: Docker, world: World, settings: Settings) -> Self {
+        let Settings { defaults, resync_interval, detach_on_exit } = settings;
+        let inspections = Semaphore::new(INSPECTIONS).into();
         Self {
             observer: Arc::new(Observer { docker, world, defaults, inspections }),
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            resync_interval,
+            detach_on_exit,
         }
     }
 
-    /// Runs until told to stop, then finishes what has begun. Ports of running containers stay.
-    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) {
+    /// Runs until told to stop, then finishes what has begun.
+    pub(crate) async fn run(mut self, mut controls: mpsc::Receiver<Control>) {
         let switch = &self.observer.world.switch;
         let mut interfaces = switch.interfaces();
         let mut state = switch.state();
         let mut events = self.observer.docker.follow();
-        let mut stop = pin!(stop);
+        let watchdog = service_manager::watchdog_interval();
+        let mut pulse = interval(watchdog.unwrap_or(FINISH));
         loop {
             let due = self.timers.next();
             tokio::select! {
-                () = &mut stop => break,
+                control = controls.recv() => match control {
+                    Some(Control::Reload(settings)) => self.reload(settings),
+                    Some(Control::Stop) | None => break,
+                },
                 Some(event) = events.recv() => match event {
                     Event::Connected => self.look_at_everything(),
                     Event::Container(container) => self.look(container),
@@ -118,13 +144,47 @@ impl Reconciler {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.timer_rang();
                 }
+                _ = pulse.tick(), if watchdog.is_some() => service_manager::alive(),
             }
         }
-        info!("stopping; the ports of running containers stay");
-        let rest = async { while self.work.join_next().await.is_some() {} };
-        if timeout(FINISH, rest).await.is_err() {
+        self.stop().await;
+    }
+
+    async fn stop(mut self) {
+        service_manager::stopping();
+        if self.detach_on_exit {
+            info!("stopping; the ports of running containers go");
+        } else {
+            info!("stopping; the ports of running containers stay");
+        }
+        let end = async {
+            while self.work.join_next().await.is_some() {}
+            if self.detach_on_exit {
+                for container in self.entries.into_keys() {
+                    let observer = Arc::clone(&self.observer);
+                    self.work
+                        .spawn(async move { Done::Look(observer.detach(container).await.into()) });
+                }
+            }
+            while let Some(done) = self.work.join_next().await {
+                let Ok(Done::Look(look)) = done else { continue };
+                if let Err(error) = look.result {
+                    let (container, name) = (look.container.short(), look.name);
+                    warn!(container, name, "port not removed: {}", chain(&error));
+                }
+            }
+        };
+        if timeout(FINISH, end).await.is_err() {
             warn!("left work unfinished; the next start will see to it");
         }
+    }
+
+    fn reload(&mut self, settings: Settings) {
+        let Settings { defaults, resync_interval, detach_on_exit } = settings;
+        self.observer = Arc::new(Observer { defaults, ..Observer::clone(&self.observer) });
+        self.resync_interval = resync_interval;
+        self.detach_on_exit = detach_on_exit;
+        self.look_at_everything();
     }
 
     /// Looks at one container, now or as soon as the look under way is over.
@@ -174,9 +234,16 @@ impl Reconciler {
         self.survey.running = false;
         match result {
             Ok(containers) => {
-                info!(containers = containers.len(), "looking at all labelled containers");
+                if !self.survey.done_once {
+                    info!(containers = containers.len(), "looking at all labelled containers");
+                    service_manager::ready(containers.len());
+                }
+                debug!(containers = containers.len(), "looking at everything");
                 self.survey.done_once = true;
                 self.survey.backoff = Backoff::default();
+                if let Some(interval) = self.resync_interval {
+                    self.timers.set(Timer::Survey, interval);
+                }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
                     self.look(container);

@@ -1,6 +1,6 @@
 use std::io::Write;
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 
 use super::*;
 
@@ -17,10 +17,6 @@ fn load(flags: Options, pairs: &[(&str, &str)], yaml: &str) -> Result<Config, St
         .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
 
-fn check_error(variables: &[(&str, &str)], yaml: &str, expected: &Expect) {
-    expected.assert_eq(&load(Options::default(), variables, yaml).unwrap_err());
-}
-
 #[test]
 fn the_shipped_file_holds_every_option_with_its_default() {
     let shipped = include_str!("../../../../configs/ovs-port-manager.yaml");
@@ -32,6 +28,8 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         default_bridge,
         default_interface,
         datapath_type,
+        resync_interval,
+        detach_on_exit,
         log_level,
         log_format,
     } = read(::config::File::from_str(shipped, FileFormat::Yaml), "shipped").unwrap();
@@ -41,10 +39,12 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         default_bridge.is_some(),
         default_interface.is_some(),
         datapath_type.is_some(),
+        resync_interval.is_some(),
+        detach_on_exit.is_some(),
         log_level.is_some(),
         log_format.is_some(),
     ];
-    assert_eq!(given, [true; 7]);
+    assert_eq!(given, [true; 9]);
     assert_eq!(keys, given.len());
 }
 
@@ -62,56 +62,33 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
 
 #[test]
 fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
-    check_error(
-        &[],
+    let files = [
         "default_brigde: br0\n",
-        &expect![
-            "FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `log_level`, `log_format`"
-        ],
-    );
-    check_error(
-        &[],
         "datapath_type: kernel\n",
-        &expect!["FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`"],
-    );
-    check_error(
-        &[],
         "default_interface: [a, b]\n",
-        &expect!["FILE: invalid type: sequence, expected a string for key `default_interface`"],
-    );
-    check_error(
-        &[],
         "docker: tcp://localhost:2375\n",
-        &expect!["FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`"],
-    );
-    check_error(
-        &[],
         "ovsdb: /var/run/openvswitch/db.sock\n",
-        &expect![[
-            r#"FILE: '/var/run/openvswitch/db.sock': "/var/run/openvswitch/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT for key `ovsdb`"#
-        ]],
-    );
-    check_error(
-        &[],
+        "resync_interval: -1\n",
+        "detach_on_exit: perhaps\n",
         "docker: [\n",
-        &expect![
-            "FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1"
-        ],
-    );
-    check_error(
-        &[("OVS_PORT_MANAGER_LOG_LEVEL", "loud")],
-        "",
-        &expect![
-            "environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`"
-        ],
-    );
-    check_error(
-        &[("OVS_PORT_MANAGER_LOGLEVEL", "info")],
-        "",
-        &expect![
-            "environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `log_level`, `log_format`"
-        ],
-    );
+    ];
+    let variables = [("OVS_PORT_MANAGER_LOG_LEVEL", "loud"), ("OVS_PORT_MANAGER_LOGLEVEL", "info")];
+    let files = files.iter().map(|file| load(Options::default(), &[], file));
+    let variables = variables.iter().map(|pair| load(Options::default(), &[*pair], ""));
+    let told: String =
+        files.chain(variables).map(|loaded| format!("{}\n", loaded.unwrap_err())).collect();
+    expect![[r#"
+        FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `resync_interval`, `detach_on_exit`, `log_level`, `log_format`
+        FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`
+        FILE: invalid type: sequence, expected a string for key `default_interface`
+        FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`
+        FILE: '/var/run/openvswitch/db.sock': "/var/run/openvswitch/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT for key `ovsdb`
+        FILE: '-1': not a number of seconds between 0 and 86400 for key `resync_interval`
+        FILE: 'perhaps': provided string was not `true` or `false` for key `detach_on_exit`
+        FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1
+        environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`
+        environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `resync_interval`, `detach_on_exit`, `log_level`, `log_format`
+    "#]].assert_eq(&told);
 }
 
 #[test]

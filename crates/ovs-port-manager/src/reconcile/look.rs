@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use port_plan::{
     ContainerId, Defaults, Desired, LinkName, Observed, PortSpec, Start, State, Step, plan,
@@ -17,11 +18,12 @@ use crate::links;
 use crate::netns;
 
 /// All that a look needs. It observes and applies; the plan alone decides.
+#[derive(Clone)]
 pub(super) struct Observer {
     pub(super) docker: Docker,
     pub(super) world: World,
     pub(super) defaults: Defaults,
-    pub(super) inspections: Semaphore,
+    pub(super) inspections: Arc<Semaphore>,
 }
 
 /// What one look came to.
@@ -131,6 +133,22 @@ impl Observer {
             }
         };
         Ok(standing.unwrap_or(Standing::Nothing))
+    }
+
+    /// Takes away all that a container has, whether it runs or not.
+    pub(super) async fn detach(&self, container: ContainerId) -> Look {
+        let name = self.world.switch.container_name(&container).unwrap_or_default();
+        let result = self.remove(&container, &name).await.map(|()| Standing::Nothing);
+        Look { container, name, result }
+    }
+
+    async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
+        let observed = self.observe(id, &Desired::Nothing).await?;
+        let subject = Subject { id, name, pid: None };
+        for step in plan(id, &Desired::Nothing, &observed).steps {
+            self.world.apply(&subject, &step).await?;
+        }
+        Ok(())
     }
 
     async fn observe(&self, container: &ContainerId, desired: &Desired) -> Result<Observed, Error> {

@@ -6,3 +6,4 @@ mod faults;
 mod labels;
 mod stage;
 mod startup;
+mod steering;

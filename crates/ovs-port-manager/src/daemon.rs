@@ -1,0 +1,142 @@
+//! `run`: connects to everything, then reconciles until told to stop.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use port_plan::{Datapath, Defaults};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::apply::World;
+use crate::config::{Config, DatapathType, Options};
+use crate::docker::Docker;
+use crate::error_chain::chain;
+use crate::links::Links;
+use crate::logging::{self, Logging};
+use crate::reconcile::{Control, Reconciler, Settings};
+use crate::switch::Switch;
+use crate::{datapath, preflight};
+
+/// Where the configuration comes from, so that it can be read again.
+pub(crate) struct Sources {
+    pub(crate) flags: Options,
+    pub(crate) file: Option<PathBuf>,
+    /// How many `-v` flags there were.
+    pub(crate) verbosity: u8,
+}
+
+impl Sources {
+    fn load(&self) -> Result<Config, crate::config::Error> {
+        Config::load(self.flags.clone(), self.file.as_deref())
+    }
+}
+
+/// The signals that steer the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// Runs until SIGTERM or SIGINT. SIGHUP re-reads the configuration and looks at everything.
+#[tokio::main(worker_threads = 2)]
+pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
+    let config = sources.load()?;
+    let logging = logging::start(config.log_level, sources.verbosity, config.log_format);
+    // From here on: a signal that comes early must not kill what has begun.
+    let signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
+    preflight::capabilities()?;
+    if let ovsdb::Endpoint::Unix(path) = &config.ovsdb {
+        preflight::ovsdb_socket(path)?;
+    }
+    preflight::docker_socket(config.docker.path())?;
+
+    let settings = settings(&config)?;
+    let switch = Switch::connect(&config.ovsdb).await?;
+    let docker = Docker::connect(&config.docker).await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        docker = %config.docker,
+        ovsdb = %config.ovsdb,
+        bridge = %config.default_bridge,
+        datapath = %settings.defaults.datapath,
+        "started"
+    );
+    let world = World { switch, links: Links::new().into() };
+    let (controls, steering) = mpsc::channel(1);
+    tokio::spawn(steer(signals, sources, config, logging, controls));
+    Reconciler::new(docker, world, settings).run(steering).await;
+    Ok(())
+}
+
+/// Turns signals into what the loop understands.
+async fn steer(
+    mut signals: Signals,
+    sources: Sources,
+    mut config: Config,
+    logging: Logging,
+    controls: mpsc::Sender<Control>,
+) {
+    loop {
+        let control = tokio::select! {
+            _ = signals.terminate.recv() => Control::Stop,
+            _ = signals.interrupt.recv() => Control::Stop,
+            _ = signals.hangup.recv() => match reread(&sources, &mut config, &logging) {
+                Ok(settings) => Control::Reload(settings),
+                Err(error) => {
+                    let reason = chain(error.as_ref());
+                    warn!("the configuration is not re-read, the old one stays in force: {reason}");
+                    continue;
+                }
+            }
+        };
+        if controls.send(control).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the configuration again and puts into force what can be changed while running.
+fn reread(sources: &Sources, config: &mut Config, logging: &Logging) -> anyhow::Result<Settings> {
+    let new = sources.load()?;
+    let settings = settings(&new)?;
+    let fixed = [
+        ("docker", new.docker != config.docker),
+        ("ovsdb", new.ovsdb != config.ovsdb),
+        ("log_format", new.log_format != config.log_format),
+    ];
+    for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
+        warn!("the new value of {key} takes effect at the next start");
+    }
+    logging.set_level(new.log_level, sources.verbosity);
+    *config = new;
+    info!("re-read the configuration");
+    Ok(settings)
+}
+
+fn settings(config: &Config) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        defaults: Defaults {
+            bridge: config.default_bridge.clone(),
+            interface: config.default_interface.clone(),
+            datapath: datapath_of(config.datapath_type)?,
+        },
+        resync_interval: Some(Duration::from_secs(config.resync_interval.0))
+            .filter(|interval| !interval.is_zero()),
+        detach_on_exit: config.detach_on_exit,
+    })
+}
+
+fn datapath_of(kind: DatapathType) -> anyhow::Result<Datapath> {
+    match kind {
+        DatapathType::Fixed(datapath) => Ok(datapath),
+        DatapathType::Auto => datapath::of_kernel()
+            .context("cannot ask the kernel for the openvswitch module; set datapath_type"),
+    }
+}

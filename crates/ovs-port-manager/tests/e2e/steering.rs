@@ -1,0 +1,122 @@
+//! The daemon's own life: resync, signals, its end.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use lab::{Daemon, Lab, Signal, wait_for};
+
+use crate::stage::{self, PATIENCE, PROGRAM, our_links, our_ports, wait_ready};
+
+fn start_with(lab: &Lab, options: &[&str]) -> Result<Daemon> {
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = [&["run", "-v", "--docker", &docker, "--ovsdb", &ovsdb], options].concat();
+    let daemon = lab.spawn(PROGRAM.as_ref(), &args, &[])?;
+    daemon.wait_log("looking at all labelled containers", PATIENCE)?;
+    Ok(daemon)
+}
+
+#[test]
+fn a_resync_with_nothing_to_do_changes_nothing() -> Result<()> {
+    let lab = Lab::start()?;
+    let daemon = start_with(&lab, &["--resync-interval", "1"])?;
+    let id = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24"), ("ovs.vlan", "7")])?;
+    let other =
+        lab.run_container("two", &[("ovs.ip_address", "fd00::2/64"), ("ovs.mtu", "1400")])?;
+    wait_ready(&lab, &id)?;
+    wait_ready(&lab, &other)?;
+    // Everything that this program writes, with the versions of the rows.
+    let database = || {
+        let select = |table, columns| {
+            format!(r#"{{"op":"select","table":"{table}","where":[],"columns":[{columns}]}}"#)
+        };
+        let bridges = select("Bridge", r#""_uuid","_version""#);
+        let ports = select("Port", r#""_uuid","_version""#);
+        // ovs-vswitchd itself writes statistics there, and so new versions.
+        let interfaces = select("Interface", r#""_uuid","name","type","external_ids","ofport""#);
+        let all = format!(r#"["Open_vSwitch",{bridges},{ports},{interfaces}]"#);
+        lab.run("ovsdb-client", &["transact", &lab.ovsdb_endpoint(), &all])
+    };
+    let kernel = || -> Result<_> {
+        let inside = |name| lab.container_ip_json(name, &["addr", "show"]);
+        // Counters and timers aside, which `addr` does not show.
+        Ok((lab.ip_json(&["addr", "show"])?, inside("one")?, inside("two")?))
+    };
+    let resyncs = || daemon.log().matches("looking at everything").count();
+    // IPv6 finishes its duplicate address detection some time after a link is up.
+    wait_for("the kernel to settle", PATIENCE, || {
+        Ok((!format!("{:?}", kernel()?).contains("tentative")).then_some(()))
+    })?;
+    let (rows, links, begun) = (database()?, kernel()?, resyncs());
+    wait_for("three more resyncs", PATIENCE, || Ok((resyncs() >= begun + 3).then_some(())))?;
+    ensure!(database()? == rows, "OVSDB was written to");
+    ensure!(kernel()? == links, "the kernel was asked for changes");
+    Ok(())
+}
+
+#[test]
+fn sighup_rereads_the_configuration() -> Result<()> {
+    let lab = Lab::start()?;
+    let file = lab.path().join("config.yaml");
+    fs::write(&file, "default_bridge: br1\n")?;
+    let daemon = start_with(&lab, &["--config", &file.display().to_string()])?;
+    let first = lab.run_container("first", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let port = wait_ready(&lab, &first)?;
+    ensure!(lab.vsctl(&["port-to-br", &port])? == "br1");
+
+    fs::write(&file, "default_brigde: br2\n")?;
+    daemon.signal(Signal::HUP)?;
+    daemon.wait_log("the old one stays in force", PATIENCE)?;
+    fs::write(&file, "default_bridge: br2\nlog_format: json\n")?;
+    daemon.signal(Signal::HUP)?;
+    daemon.wait_log("the new value of log_format takes effect at the next start", PATIENCE)?;
+
+    let second = lab.run_container("second", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let port = wait_ready(&lab, &second)?;
+    ensure!(lab.vsctl(&["port-to-br", &port])? == "br2");
+    wait_for("the first to follow", PATIENCE, || {
+        let port = wait_ready(&lab, &first)?;
+        Ok((lab.vsctl(&["port-to-br", &port])? == "br2").then_some(()))
+    })?;
+    stage::ping(&lab, "first", "10.0.0.2")
+}
+
+#[test]
+fn ports_go_with_the_daemon_if_asked() -> Result<()> {
+    let lab = Lab::start()?;
+    let daemon = start_with(&lab, &["--detach-on-exit"])?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &id)?;
+    daemon.signal(Signal::TERM)?;
+    ensure!(daemon.wait_exit(PATIENCE)?.success());
+    ensure!(our_ports(&lab)?.is_empty() && our_links(&lab)?.is_empty());
+    ensure!(!stage::has_interface(&lab, "web", "eth1")?);
+    Ok(())
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_is_ready_and_that_it_lives() -> Result<()> {
+    let lab = Lab::start()?;
+    let path = lab.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "--docker", &docker, "--ovsdb", &ovsdb];
+    let notify = path.display().to_string();
+    let env = [("NOTIFY_SOCKET", notify.as_str()), ("WATCHDOG_USEC", "200000")];
+    let daemon = lab.spawn(PROGRAM.as_ref(), &args, &env)?;
+    let mut heard = String::new();
+    let mut hear = |wanted: &str| -> Result<()> {
+        while !heard.contains(wanted) {
+            let mut buffer = [0; 512];
+            let length = socket.recv(&mut buffer)?;
+            heard.push_str(&String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()));
+        }
+        heard.clear();
+        Ok(())
+    };
+    hear("READY=1")?;
+    hear("WATCHDOG=1")?;
+    hear("WATCHDOG=1")?;
+    daemon.signal(Signal::TERM)?;
+    hear("STOPPING=1")
+}
