@@ -1,9 +1,11 @@
 //! The daemon's own life: resync, signals, its end.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Result, ensure};
 use lab::{Daemon, Lab, Signal, wait_for};
+use serde_json::Value;
 
 use crate::stage::{self, PATIENCE, PROGRAM, our_links, our_ports, wait_ready};
 
@@ -25,7 +27,7 @@ fn a_resync_with_nothing_to_do_changes_nothing() -> Result<()> {
     wait_ready(&lab, &id)?;
     wait_ready(&lab, &other)?;
     // Everything that this program writes, with the versions of the rows.
-    let database = || {
+    let database = || -> Result<_> {
         let select = |table, columns| {
             format!(r#"{{"op":"select","table":"{table}","where":[],"columns":[{columns}]}}"#)
         };
@@ -34,7 +36,11 @@ fn a_resync_with_nothing_to_do_changes_nothing() -> Result<()> {
         // ovs-vswitchd itself writes statistics there, and so new versions.
         let interfaces = select("Interface", r#""_uuid","name","type","external_ids","ofport""#);
         let all = format!(r#"["Open_vSwitch",{bridges},{ports},{interfaces}]"#);
-        lab.run("ovsdb-client", &["transact", &lab.ovsdb_endpoint(), &all])
+        let told = lab.run("ovsdb-client", &["transact", &lab.ovsdb_endpoint(), &all])?;
+        let tables: Vec<Value> = serde_json::from_str(&told)?;
+        // The server gives rows in any order.
+        let rows = tables.iter().flat_map(|table| table["rows"].as_array().into_iter().flatten());
+        Ok(rows.map(ToString::to_string).collect::<BTreeSet<_>>())
     };
     let kernel = || -> Result<_> {
         let inside = |name| lab.container_ip_json(name, &["addr", "show"]);
@@ -48,7 +54,8 @@ fn a_resync_with_nothing_to_do_changes_nothing() -> Result<()> {
     })?;
     let (rows, links, begun) = (database()?, kernel()?, resyncs());
     wait_for("three more resyncs", PATIENCE, || Ok((resyncs() >= begun + 3).then_some(())))?;
-    ensure!(database()? == rows, "OVSDB was written to");
+    let after = database()?;
+    ensure!(after == rows, "OVSDB was written to:\n{rows:?}\n{after:?}");
     ensure!(kernel()? == links, "the kernel was asked for changes");
     Ok(())
 }
