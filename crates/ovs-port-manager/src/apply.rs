@@ -1,5 +1,6 @@
 //! Carrying out steps, one at a time.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use port_plan::{ContainerId, Step};
@@ -38,6 +39,13 @@ pub(crate) struct Subject<'a> {
     pub(crate) pid: Option<u32>,
 }
 
+impl Subject<'_> {
+    fn netns(&self) -> Result<OwnedFd, Error> {
+        let pid = self.pid.ok_or(Error::NoProcess)?;
+        Ok(netns::of_container(pid, self.id)?)
+    }
+}
+
 impl World {
     /// Carries out one step and says so.
     pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
@@ -48,10 +56,12 @@ impl World {
                 bridge
             }
             Step::AddLink(spec) => {
-                let pid = subject.pid.ok_or(Error::NoProcess)?;
-                let netns = netns::of_container(pid, subject.id)?;
-                replaced = self.links.add(spec.clone(), netns).await?.replaced_routes;
+                replaced = self.links.add(spec.clone(), subject.netns()?).await?.replaced_routes;
                 &spec.name
+            }
+            Step::SetLink(repair) => {
+                self.links.repair(repair.clone(), subject.netns()?).await?;
+                &repair.name
             }
             Step::DelLink { link } => {
                 self.links.delete(subject.id, link).await?;

@@ -71,7 +71,8 @@ pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
     let world = World { switch, links: Links::new().into() };
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
-    Reconciler::new(docker, world, settings).run(steering).await;
+    let news = Links::watch()?;
+    Reconciler::new(docker, world, settings).run(news, steering).await;
     Ok(())
 }
 

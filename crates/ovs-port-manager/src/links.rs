@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use port_plan::{ContainerId, LinkName, LinkSpec, ObservedLink};
-use tokio::sync::{AcquireError, Semaphore};
+use port_plan::{ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink};
+use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::netlink::{self, Created};
+use crate::netlink::{self, Created, News};
 use crate::netns;
 
 /// Netlink work under way at once. The kernel does one thing at a time under its RTNL lock; more would
@@ -40,6 +40,13 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn new() -> Self {
         Self { known: Mutex::default(), permits: Semaphore::new(IN_FLIGHT as usize) }
+    }
+
+    /// What happens to links and to the interfaces at their other ends.
+    pub(crate) fn watch() -> Result<mpsc::UnboundedReceiver<News>, Error> {
+        let (sender, news) = mpsc::unbounded_channel();
+        netlink::watch(sender)?;
+        Ok(news)
     }
 
     /// Lists the kernel's links anew; returns whose they are.
@@ -78,6 +85,22 @@ impl Links {
         let created = netns::on_own_thread(move || netlink::create(&spec, &netns)).await??;
         self.known().entry(container).or_default().push(link);
         Ok(created)
+    }
+
+    /// How the container's end of a link is now.
+    pub(crate) async fn interface(
+        &self,
+        name: LinkName,
+        netns: OwnedFd,
+    ) -> Result<ObservedInterface, Error> {
+        let _permit = self.permits.acquire().await?;
+        Ok(netns::on_own_thread(move || netlink::observe(&name, &netns)).await??)
+    }
+
+    /// Puts the container's end of a link right.
+    pub(crate) async fn repair(&self, repair: LinkRepair, netns: OwnedFd) -> Result<(), Error> {
+        let _permit = self.permits.acquire().await?;
+        Ok(netns::on_own_thread(move || netlink::repair(&repair, &netns)).await??)
     }
 
     /// Deletes a container's link.

@@ -13,7 +13,8 @@ struct Capability {
     reason: &'static str,
 }
 
-const CAPABILITIES: [Capability; 4] = [
+const CAPABILITIES: [Capability; 5] = [
+    Capability { name: "net_broadcast", bit: 11, reason: "hear of changes inside containers" },
     Capability { name: "net_admin", bit: 12, reason: "make links" },
     Capability { name: "net_raw", bit: 13, reason: "announce addresses" },
     Capability {
@@ -28,8 +29,8 @@ const CAPABILITIES: [Capability; 4] = [
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(
-        "not permitted to {0}; run it as root, or give it the capabilities net_admin, net_raw, \
-         sys_ptrace and sys_admin"
+        "not permitted to {0}; run it as root, or give it the capabilities net_broadcast, \
+         net_admin, net_raw, sys_ptrace and sys_admin"
     )]
     Capabilities(String),
     #[error("cannot tell which capabilities this process has")]

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ovsdb::Change;
-use ovsdb::tables::Interface;
+use ovsdb::tables::{Bridge, Interface, Port};
+use ovsdb::{Change, Uuid};
 use port_plan::{Backoff, ContainerId, Defaults, Readiness, Start};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use tracing::{debug, error, info, warn};
 use crate::apply::World;
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
+use crate::netlink::News;
 use crate::{netns, service_manager, switch};
 use look::{Attached, Look, Observer, Standing};
 use timers::{Timer, Timers};
@@ -29,6 +30,8 @@ use timers::{Timer, Timers};
 const INSPECTIONS: usize = 8;
 /// How long ovs-vswitchd may take over a port before somebody is told.
 const READY: Duration = Duration::from_secs(10);
+/// How long a loss may yet turn out to be the end of a container.
+const END: Duration = Duration::from_millis(20);
 /// How long work that has begun may take to finish at the end.
 const FINISH: Duration = Duration::from_secs(4);
 
@@ -114,9 +117,15 @@ impl Reconciler {
     }
 
     /// Runs until told to stop, then finishes what has begun.
-    pub(crate) async fn run(mut self, mut controls: mpsc::Receiver<Control>) {
+    pub(crate) async fn run(
+        mut self,
+        mut news: mpsc::UnboundedReceiver<News>,
+        mut controls: mpsc::Receiver<Control>,
+    ) {
         let switch = &self.observer.world.switch;
-        let mut interfaces = switch.interfaces();
+        let mut interfaces = switch.changes::<Interface>();
+        let mut ports = switch.changes::<Port>();
+        let mut bridges = switch.changes::<Bridge>();
         let mut state = switch.state();
         let mut events = self.observer.docker.follow();
         let watchdog = service_manager::watchdog_interval();
@@ -133,6 +142,9 @@ impl Reconciler {
                     Event::Container(container) => self.look(container),
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
+                Some(change) = ports.recv() => self.port_changed(&change),
+                Some(change) = bridges.recv() => self.bridge_changed(&change),
+                Some(item) = news.recv() => self.link_news(item),
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
                     self.switch_changed(&state);
@@ -430,6 +442,48 @@ impl Reconciler {
             // While it is looked at, the row may well be gone by our own doing.
             None if entry.looking => {}
             None => self.look(container),
+        }
+    }
+
+    /// A port has lost something in the kernel, or may have.
+    fn link_news(&mut self, news: News) {
+        let container = match news {
+            News::Overrun => return self.look_at_everything(),
+            News::Lost(container) => container,
+        };
+        self.attached_changed(container);
+    }
+
+    /// Somebody has changed a Port row.
+    fn port_changed(&mut self, change: &Change<Port>) {
+        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
+        if old.tag != new.tag {
+            self.port_drifted(new.uuid);
+        }
+    }
+
+    /// Somebody has taken ports off a bridge.
+    fn bridge_changed(&mut self, change: &Change<Bridge>) {
+        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
+        for port in old.ports.difference(&new.ports) {
+            self.port_drifted(*port);
+        }
+    }
+
+    fn port_drifted(&mut self, port: Uuid) {
+        if let Some(container) = self.observer.world.switch.container_of_port(port) {
+            self.attached_changed(container);
+        }
+    }
+
+    /// Something of a container may no longer be as we left it.
+    fn attached_changed(&mut self, container: ContainerId) {
+        let Some(entry) = self.entries.get_mut(&container) else { return };
+        if entry.looking {
+            entry.again = true;
+        } else if entry.attached.is_some() {
+            // A container that ends loses all it has, and Docker tells so a moment later.
+            self.timers.set_sooner(Timer::Look(container), END);
         }
     }
 

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
-use ovsdb::{Change, Client, Insert, Monitor, Mutation, Replica, State, Transaction, Update};
+use ovsdb::{
+    Change, Client, Insert, Monitor, Mutation, Replica, Row, State, Transaction, Update, Uuid,
+};
 use port_plan::{
     ContainerId, Datapath, LinkName, ObservedPort, Owner, PortKey, PortSpec, Readiness, Start, Vlan,
 };
@@ -69,9 +71,17 @@ impl Switch {
         self.client.state()
     }
 
-    /// All changes of Interface rows; first, those that are there.
-    pub(crate) fn interfaces(&self) -> mpsc::UnboundedReceiver<Change<Interface>> {
+    /// All changes of a table's rows; first, those that are there.
+    pub(crate) fn changes<R: Row>(&self) -> mpsc::UnboundedReceiver<Change<R>> {
         self.client.subscribe()
+    }
+
+    /// The container that a port belongs to.
+    pub(crate) fn container_of_port(&self, port: Uuid) -> Option<ContainerId> {
+        self.client.read(|replica| {
+            let port = replica.table::<Port>().get(port)?;
+            container_of(replica.table::<Interface>().by_name(&port.name)?)
+        })
     }
 
     /// The datapath of a bridge, if the bridge exists.

@@ -24,6 +24,11 @@ const GROUP: u8 = 0x01;
 const LOCAL: u8 = 0x02;
 
 impl MacAddress {
+    /// The address of these bytes, if it is a unicast one.
+    pub fn from_octets(octets: [u8; 6]) -> Option<Self> {
+        (octets[0] & GROUP == 0 && octets != [0; 6]).then_some(Self(octets))
+    }
+
     /// The address's six bytes in transmission order.
     pub fn octets(self) -> [u8; 6] {
         self.0
@@ -60,8 +65,10 @@ impl FromStr for MacAddress {
             }
             *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
         }
-        let unicast = octets[0] & GROUP == 0 && octets != [0; 6];
-        if parts.next().is_none() && unicast { Ok(Self(octets)) } else { Err(InvalidMac) }
+        if parts.next().is_some() {
+            return Err(InvalidMac);
+        }
+        Self::from_octets(octets).ok_or(InvalidMac)
     }
 }
 

@@ -1,7 +1,12 @@
 //! What exists now, for one container: rows in OVSDB and links in the kernel.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use crate::container::Start;
 use crate::link_name::LinkName;
+use crate::mac::MacAddress;
 use crate::spec::{Datapath, PortKey};
 use crate::vlan::Vlan;
 
@@ -14,6 +19,31 @@ pub struct Observed {
     pub ports: Vec<ObservedPort>,
     /// The links in the host's namespace that bear our mark for the container.
     pub links: Vec<ObservedLink>,
+    /// The interface that the container wants, seen from inside the container.
+    pub interface: ObservedInterface,
+}
+
+/// An interface inside a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ObservedInterface {
+    /// Nobody looked: there is no link of ours that it could be the end of.
+    #[default]
+    Unseen,
+    /// There is none of that name.
+    Missing,
+    /// It is there.
+    Present {
+        /// Whether it is up.
+        up: bool,
+        /// Its MAC address, unless it has none that we would give.
+        mac: Option<MacAddress>,
+        /// Its MTU in bytes.
+        mtu: u32,
+        /// Its addresses.
+        addresses: Vec<IpNet>,
+        /// The gateways of the default routes through it.
+        gateways: Vec<IpAddr>,
+    },
 }
 
 /// A port in OVSDB.

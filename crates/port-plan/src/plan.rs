@@ -1,15 +1,17 @@
 //! The decision: from what is wanted and what is there to the steps between them.
 
 use std::fmt;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::container::ContainerId;
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
-use crate::observed::{Observed, ObservedLink, ObservedPort, Owner};
+use crate::observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
 use crate::spec::{Datapath, PortSpec};
-use crate::step::{LinkSpec, Step};
+use crate::step::{LinkRepair, LinkSpec, Step};
 
 /// What is to be done for one container, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,10 +56,7 @@ fn attach(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Plan
 
     steps.extend(before.into_iter().map(del_link));
     match kept {
-        Some(port) if port.vlan != spec.vlan => {
-            steps.push(Step::SetTag { port: port.name.clone(), vlan: spec.vlan });
-        }
-        Some(_) => {}
+        Some(port) => steps.extend(repair(port, spec, observed)),
         None => steps.extend(add(container, spec, observed)),
     }
     steps.extend(after.into_iter().map(del_link));
@@ -75,6 +74,34 @@ fn serves(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> bool {
         && port.start.as_ref() == Some(&spec.start)
         && port.bridge == spec.bridge
         && observed.links.iter().any(|link| link.name == port.name)
+        && observed.interface != ObservedInterface::Missing
+}
+
+/// Puts right what has changed of a port that is kept. What nobody asked for stays as it is.
+fn repair(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> Vec<Step> {
+    let tag = Step::SetTag { port: port.name.clone(), vlan: spec.vlan };
+    let tag = (port.vlan != spec.vlan).then_some(tag);
+    let link = repair_link(port, spec, observed).filter(|repair| !repair.is_empty());
+    tag.into_iter().chain(link.map(Step::SetLink)).collect()
+}
+
+fn repair_link(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> Option<LinkRepair> {
+    let ObservedInterface::Present { up, mac, mtu, addresses, gateways } = &observed.interface
+    else {
+        return None;
+    };
+    let missing_address = |address: &&IpNet| !addresses.contains(address);
+    // Routes go when a link goes down, and come back only after it.
+    let missing_gateway = |gateway: &&IpAddr| !up || !gateways.contains(gateway);
+    Some(LinkRepair {
+        name: port.name.clone(),
+        key: spec.key.clone(),
+        mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
+        mtu: spec.mtu.filter(|wanted| *mtu != u32::from(*wanted)),
+        addresses: spec.addresses.iter().filter(missing_address).copied().collect(),
+        gateways: spec.gateways.iter().filter(missing_gateway).copied().collect(),
+        up: !up,
+    })
 }
 
 fn add(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Vec<Step> {

@@ -25,6 +25,8 @@ pub enum Step {
     },
     /// Make a veth pair: one end in the host, the other configured inside the container, up last.
     AddLink(LinkSpec),
+    /// Put right what has changed of the container's end.
+    SetLink(LinkRepair),
     /// Delete the host end of a veth pair, and so both.
     DelLink {
         /// The host end's name.
@@ -83,6 +85,33 @@ pub struct LinkSpec {
     pub tx_checksum_offload: bool,
 }
 
+/// What is to be put right of a link's end inside its container. What is not named stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkRepair {
+    /// The host end's name.
+    pub name: LinkName,
+    /// Whose it is; `key.interface` is the end to be put right.
+    pub key: PortKey,
+    /// The MAC address to set.
+    pub mac: Option<MacAddress>,
+    /// The MTU to set, in bytes.
+    pub mtu: Option<u16>,
+    /// The addresses to add.
+    pub addresses: Vec<IpNet>,
+    /// The gateways to route through, at most one of each family.
+    pub gateways: Vec<IpAddr>,
+    /// Whether it has to be set up.
+    pub up: bool,
+}
+
+impl LinkRepair {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        let Self { name: _, key: _, mac, mtu, addresses, gateways, up } = self;
+        mac.is_none() && mtu.is_none() && addresses.is_empty() && gateways.is_empty() && !up
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,6 +119,7 @@ impl fmt::Display for Step {
                 write!(f, "add-br {bridge} datapath_type={datapath}")
             }
             Self::AddLink(link) => link.fmt(f),
+            Self::SetLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
             Self::AddPort { bridge, port, vlan, key: _, container_name: _, start: _ } => {
                 write!(f, "add-port {bridge} {port}")?;
@@ -104,19 +134,41 @@ impl fmt::Display for Step {
 
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "add-link {} peer={} mac={}", self.name, self.key.interface, self.mac)?;
-        if let Some(mtu) = self.mtu {
-            write!(f, " mtu={mtu}")?;
-        }
-        for address in &self.addresses {
-            write!(f, " address={address}")?;
-        }
-        for gateway in &self.gateways {
-            write!(f, " gateway={gateway}")?;
-        }
+        write!(f, "add-link {} peer={}", self.name, self.key.interface)?;
+        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.gateways)?;
         if !self.tx_checksum_offload {
             f.write_str(" tx-checksum=off")?;
         }
         Ok(())
     }
+}
+
+impl fmt::Display for LinkRepair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
+        attributes(f, self.mac, self.mtu, &self.addresses, &self.gateways)?;
+        if self.up { f.write_str(" up") } else { Ok(()) }
+    }
+}
+
+fn attributes(
+    f: &mut fmt::Formatter<'_>,
+    mac: Option<MacAddress>,
+    mtu: Option<u16>,
+    addresses: &[IpNet],
+    gateways: &[IpAddr],
+) -> fmt::Result {
+    if let Some(mac) = mac {
+        write!(f, " mac={mac}")?;
+    }
+    if let Some(mtu) = mtu {
+        write!(f, " mtu={mtu}")?;
+    }
+    for address in addresses {
+        write!(f, " address={address}")?;
+    }
+    for gateway in gateways {
+        write!(f, " gateway={gateway}")?;
+    }
+    Ok(())
 }

@@ -1,31 +1,27 @@
-//! The container's end: addresses, offloads, up, default routes.
+//! The container's end: configured, looked at, put right.
+//!
+//! Everything here happens in the calling thread's network namespace.
 
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use port_plan::{LinkName, LinkSpec};
+use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface};
 
-use super::Error;
 use super::connection::{Connection, Request};
+use super::{Error, address, route};
 use crate::ethtool;
 
-/// Configures the interface that the pair has in the calling thread's namespace.
+/// Configures the end of a new pair.
 ///
 /// It comes up after its addresses, so that whoever waits for "up" finds it working. Returns the default
 /// routes that its own have taken the place of, in words.
 pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
     let name = &spec.key.interface;
     let mut connection = Connection::open()?;
-    let index = index(&mut connection, name)?;
+    let index = get(&mut connection, name)?.header.index;
     if spec.addresses.iter().any(|address| address.addr().is_ipv6()) {
         enable_ipv6(name)?;
     }
@@ -33,20 +29,71 @@ pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
         ethtool::set_tx_checksum(name, false)
             .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
     }
-    let replaced_routes = default_routes(&mut connection, &spec.gateways)?;
-    let addresses = spec.addresses.iter().map(|address| add_address(name, index, *address));
-    let routes = spec.gateways.iter().map(|gateway| add_default_route(name, index, *gateway));
+    let replaced = replaced_routes(&mut connection, index, &spec.gateways)?;
+    let addresses = spec.addresses.iter().map(|address| address::add(name, index, *address));
+    let routes = spec.gateways.iter().map(|gateway| route::add_default(name, index, *gateway));
     connection.batch(addresses.chain([set_up(name, index)]).chain(routes).collect())?;
-    Ok(replaced_routes)
+    Ok(replaced)
 }
 
-/// The index of a link of the connection's namespace.
-pub(super) fn index(connection: &mut Connection, name: &LinkName) -> Result<u32, Error> {
+/// How an interface is now.
+pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
+    let mut connection = Connection::open()?;
+    let link = match get(&mut connection, name) {
+        Ok(link) => link,
+        Err(error) if error.errno() == Some(libc::ENODEV) => return Ok(ObservedInterface::Missing),
+        Err(error) => return Err(error),
+    };
+    let index = link.header.index;
+    let mut gateways = route::defaults(&mut connection, true)?;
+    gateways.extend(route::defaults(&mut connection, false)?);
+    let through = gateways.into_iter().filter(|route| route.link == Some(index));
+    Ok(ObservedInterface::Present {
+        up: link.header.flags.contains(LinkFlags::Up),
+        mac: link.attributes.iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(octets) => {
+                MacAddress::from_octets(octets.as_slice().try_into().ok()?)
+            }
+            _ => None,
+        }),
+        mtu: link
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::Mtu(mtu) => Some(*mtu),
+                _ => None,
+            })
+            .unwrap_or_default(),
+        addresses: address::list(&mut connection, index)?,
+        gateways: through.filter_map(|route| route.gateway).collect(),
+    })
+}
+
+/// Puts an interface right, in the order in which a new one is configured.
+pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
+    let LinkRepair { name: _, key, mac, mtu, addresses, gateways, up } = repair;
+    let name = &key.interface;
+    let mut connection = Connection::open()?;
+    let index = get(&mut connection, name)?.header.index;
+    if addresses.iter().any(|address| address.addr().is_ipv6()) {
+        enable_ipv6(name)?;
+    }
+    let mac = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
+    let mtu = mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
+    let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
+    let addresses = addresses.iter().map(|address| address::add(name, index, *address));
+    let up = up.then(|| set_up(name, index));
+    let routes = gateways.iter().map(|gateway| route::add_default(name, index, *gateway));
+    connection.batch(settings.chain(addresses).chain(up).chain(routes).collect())
+}
+
+/// A link of the connection's namespace.
+pub(super) fn get(connection: &mut Connection, name: &LinkName) -> Result<LinkMessage, Error> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::IfName(name.to_string()));
     let what = format!("find {name}");
     match connection.get(RouteNetlinkMessage::GetLink(request), &what)? {
-        RouteNetlinkMessage::NewLink(link) => Ok(link.header.index),
+        RouteNetlinkMessage::NewLink(link) => Ok(link),
         other => Err(Error::Malformed(format!("asked for a link, got {other:?}"))),
     }
 }
@@ -66,27 +113,12 @@ fn enable_ipv6(name: &LinkName) -> Result<(), Error> {
     .map_err(Error::system(format!("switch IPv6 on for {name} ({path})")))
 }
 
-fn add_address(name: &LinkName, index: u32, address: IpNet) -> Request {
-    let mut message = AddressMessage::default();
-    message.header.family = family(address.addr());
-    message.header.prefix_len = address.prefix_len();
-    message.header.scope = AddressScope::Universe;
+fn set(name: &LinkName, index: u32, setting: LinkAttribute) -> Request {
+    let what = format!("change {name}");
+    let mut message = LinkMessage::default();
     message.header.index = index;
-    message.attributes.push(AddressAttribute::Local(address.addr()));
-    message.attributes.push(AddressAttribute::Address(address.addr()));
-    match address {
-        IpNet::V4(v4) if v4.prefix_len() < 31 => {
-            message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
-        }
-        IpNet::V4(_) => {}
-        // Duplicate address detection would keep the address unusable for a second.
-        IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
-    }
-    Request {
-        message: RouteNetlinkMessage::NewAddress(message),
-        flags: NLM_F_CREATE | NLM_F_EXCL,
-        what: format!("add address {address} to {name}"),
-    }
+    message.attributes.push(setting);
+    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0, what }
 }
 
 fn set_up(name: &LinkName, index: u32) -> Request {
@@ -94,63 +126,24 @@ fn set_up(name: &LinkName, index: u32) -> Request {
     message.header.index = index;
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
-    Request {
-        message: RouteNetlinkMessage::SetLink(message),
-        flags: 0,
-        what: format!("set {name} up"),
-    }
+    let what = format!("set {name} up");
+    Request { message: RouteNetlinkMessage::SetLink(message), flags: 0, what }
 }
 
-/// Takes the place of a default route that is there already.
-fn add_default_route(name: &LinkName, index: u32, gateway: IpAddr) -> Request {
-    let mut message = default_route(gateway);
-    message.header.protocol = RouteProtocol::Static;
-    message.header.scope = RouteScope::Universe;
-    message.header.kind = RouteType::Unicast;
-    message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
-    message.attributes.push(RouteAttribute::Oif(index));
-    Request {
-        message: RouteNetlinkMessage::NewRoute(message),
-        flags: NLM_F_CREATE | NLM_F_REPLACE,
-        what: format!("route through gateway {gateway} on {name}"),
-    }
-}
-
-/// The default routes that the ones through these gateways take the place of, in words.
-fn default_routes(connection: &mut Connection, gateways: &[IpAddr]) -> Result<Vec<String>, Error> {
+/// The default routes that the ones through these gateways will take the place of, in words.
+fn replaced_routes(
+    connection: &mut Connection,
+    index: u32,
+    gateways: &[IpAddr],
+) -> Result<Vec<String>, Error> {
     let mut found = Vec::new();
     for gateway in gateways {
-        let request = RouteNetlinkMessage::GetRoute(default_route(*gateway));
-        connection.dump(request, "list the routes", |answer| {
-            if let RouteNetlinkMessage::NewRoute(route) = answer {
-                let header = &route.header;
-                let default = header.destination_prefix_length == 0
-                    && header.table == RouteHeader::RT_TABLE_MAIN
-                    && header.kind == RouteType::Unicast
-                    && header.address_family == family(*gateway);
-                found.extend(default.then(|| in_words(&route)));
-            }
-        })?;
+        let there = route::defaults(connection, gateway.is_ipv4())?;
+        let others = there.into_iter().filter(|route| route.link != Some(index));
+        found.extend(others.map(|route| match route.gateway {
+            Some(via) => format!("default via {via}"),
+            None => "default".to_owned(),
+        }));
     }
     Ok(found)
-}
-
-fn in_words(route: &RouteMessage) -> String {
-    let via = route.attributes.iter().find_map(|attribute| match attribute {
-        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(IpAddr::V4(*address)),
-        RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(IpAddr::V6(*address)),
-        _ => None,
-    });
-    via.map_or_else(|| "default".to_owned(), |via| format!("default via {via}"))
-}
-
-fn default_route(gateway: IpAddr) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family(gateway);
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message
-}
-
-fn family(address: IpAddr) -> AddressFamily {
-    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
 }

@@ -3,14 +3,18 @@
 //! Everything here does as it is told by a [`LinkSpec`](port_plan::LinkSpec); nothing is decided. The
 //! functions block, each for about a millisecond, and are called on plain threads.
 
+mod address;
 mod connection;
 mod interface;
 mod mark;
+mod route;
 mod veth;
+mod watch;
 
 use std::io;
 
-pub(crate) use veth::{Created, create, delete, list, missing};
+pub(crate) use veth::{Created, create, delete, list, missing, observe, repair};
+pub(crate) use watch::{News, watch};
 
 /// Why the kernel did not do what was asked.
 #[derive(Debug, thiserror::Error)]

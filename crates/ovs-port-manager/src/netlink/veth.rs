@@ -7,7 +7,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
-use port_plan::{LinkName, LinkSpec, ObservedLink, PortKey};
+use port_plan::{LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink, PortKey};
 
 use super::connection::{Connection, Request};
 use super::{Error, interface, mark};
@@ -43,6 +43,16 @@ pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error>
     configured.map(|replaced_routes| Created { replaced_routes })
 }
 
+/// How an interface inside the namespace is now. On a thread of its own, as [`create`].
+pub(crate) fn observe(interface: &LinkName, netns: &OwnedFd) -> Result<ObservedInterface, Error> {
+    inside(netns, || interface::observe(interface))
+}
+
+/// Puts an interface inside the namespace right. On a thread of its own, as [`create`].
+pub(crate) fn repair(repair: &LinkRepair, netns: &OwnedFd) -> Result<(), Error> {
+    inside(netns, || interface::repair(repair))
+}
+
 /// Deletes a veth pair by its host end. One that does not exist is as good as deleted.
 pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
     match Connection::open()?.batch(vec![remove(name)]) {
@@ -56,7 +66,7 @@ pub(crate) fn missing(names: &[LinkName]) -> Result<Vec<LinkName>, Error> {
     let mut connection = Connection::open()?;
     let mut missing = Vec::new();
     for name in names {
-        match interface::index(&mut connection, name) {
+        match interface::get(&mut connection, name) {
             Ok(_) => {}
             Err(error) if error.errno() == Some(libc::ENODEV) => missing.push(name.clone()),
             Err(error) => return Err(error),
@@ -67,18 +77,23 @@ pub(crate) fn missing(names: &[LinkName]) -> Result<Vec<LinkName>, Error> {
 
 /// All links of this namespace that bear our mark.
 pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
+    let mut links = Vec::new();
+    each(|link| links.extend(marked(link)))?;
+    Ok(links)
+}
+
+/// Shows every veth of this namespace.
+pub(super) fn each(mut show: impl FnMut(&LinkMessage)) -> Result<(), Error> {
     let mut request = LinkMessage::default();
     // The kernel then lists veths only, without their statistics.
     request.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let mut links = Vec::new();
     let message = RouteNetlinkMessage::GetLink(request);
     Connection::open()?.dump(message, "list the links", |answer| {
         if let RouteNetlinkMessage::NewLink(link) = answer {
-            links.extend(marked(&link));
+            show(&link);
         }
-    })?;
-    Ok(links)
+    })
 }
 
 fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {

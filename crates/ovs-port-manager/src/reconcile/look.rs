@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use port_plan::{
-    ContainerId, Defaults, Desired, LinkName, Observed, PortSpec, Start, State, Step, plan,
+    ContainerId, Defaults, Desired, LinkName, Observed, ObservedInterface, PortSpec, Start, State,
+    Step, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -102,7 +103,7 @@ impl Observer {
                 Desired::of(container, &self.defaults)
             }
         };
-        let observed = self.observe(id, &desired).await?;
+        let observed = self.observe(id, &desired, running.as_ref()).await?;
         let plan = plan(id, &desired, &observed);
         debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
 
@@ -143,7 +144,7 @@ impl Observer {
     }
 
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
-        let observed = self.observe(id, &Desired::Nothing).await?;
+        let observed = self.observe(id, &Desired::Nothing, None).await?;
         let subject = Subject { id, name, pid: None };
         for step in plan(id, &Desired::Nothing, &observed).steps {
             self.world.apply(&subject, &step).await?;
@@ -151,16 +152,28 @@ impl Observer {
         Ok(())
     }
 
-    async fn observe(&self, container: &ContainerId, desired: &Desired) -> Result<Observed, Error> {
+    async fn observe(
+        &self,
+        container: &ContainerId,
+        desired: &Desired,
+        running: Option<&(u32, Start)>,
+    ) -> Result<Observed, Error> {
         let bridge = match desired {
             Desired::Port(spec) => self.world.switch.bridge(&spec.bridge),
             Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => None,
         };
-        Ok(Observed {
-            bridge,
-            ports: self.world.switch.ports_of(container),
-            links: self.world.links.of(container).await?,
-        })
+        let links = self.world.links.of(container).await?;
+        let interface = match (desired, running) {
+            // A link of another start lies in another namespace; without one, there is nothing to see.
+            (Desired::Port(spec), Some((pid, start)))
+                if links.iter().any(|link| link.start == *start) =>
+            {
+                let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
+                self.world.links.interface(spec.key.interface.clone(), netns).await?
+            }
+            _ => ObservedInterface::Unseen,
+        };
+        Ok(Observed { bridge, ports: self.world.switch.ports_of(container), links, interface })
     }
 
     /// All containers that are to have something or that something is there for.

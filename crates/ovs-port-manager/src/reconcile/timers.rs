@@ -33,6 +33,14 @@ impl Timers {
         self.order.insert((at, timer));
     }
 
+    /// Sets a timer unless it is set to an earlier time.
+    pub(super) fn set_sooner(&mut self, timer: Timer, after: Duration) {
+        let at = Instant::now() + after;
+        if self.at.get(&timer).is_none_or(|before| *before > at) {
+            self.set(timer, after);
+        }
+    }
+
     pub(super) fn cancel(&mut self, timer: &Timer) {
         if let Some(at) = self.at.remove(timer) {
             self.order.remove(&(at, timer.clone()));

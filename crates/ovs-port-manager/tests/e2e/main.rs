@@ -2,6 +2,7 @@
 //! own, judged by `ovs-vsctl`, `ip -j` and what containers can reach.
 
 mod attach;
+mod drift;
 mod faults;
 mod labels;
 mod stage;

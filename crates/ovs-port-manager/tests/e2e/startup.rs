@@ -97,7 +97,9 @@ fn missing_rights_are_told_with_what_to_do() -> Result<()> {
         complaint(&mut command)
     };
     let told = unprivileged(&[], false)?;
-    for right in ["net_admin", "net_raw", "sys_ptrace", "sys_admin", "run it as root"] {
+    for right in
+        ["net_broadcast", "net_admin", "net_raw", "sys_ptrace", "sys_admin", "run it as root"]
+    {
         ensure!(told.contains(right), "{told}");
     }
     let folder = tempfile::tempdir()?;

@@ -126,6 +126,70 @@ fn changing_vlan_rewrites_only_the_port_row() {
     );
 }
 
+/// The interface as `ovs.ip_address=192.168.1.100/24` wants it.
+fn interface() -> ObservedInterface {
+    let Desired::Port(spec) = Desired::of(&container(&[ADDRESS]), &defaults()) else { panic!() };
+    ObservedInterface::Present {
+        up: true,
+        mac: Some(spec.mac),
+        mtu: 1500,
+        addresses: spec.addresses,
+        gateways: Vec::new(),
+    }
+}
+
+fn attached(interface: ObservedInterface) -> Observed {
+    Observed {
+        ports: vec![port("3f2a9c1babcde_l", "ovsbr0", 1, None, Owner::Us)],
+        links: vec![link("3f2a9c1babcde_l", 1)],
+        interface,
+        ..bridge()
+    }
+}
+
+#[test]
+fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
+    let labels = [ADDRESS, ("ovs.mtu", "1400"), ("ovs.gateway", "192.168.1.1")];
+    let seen = |up, addresses: &[&str], gateways: &[&str]| ObservedInterface::Present {
+        up,
+        mac: "02:00:00:00:00:01".parse().ok(),
+        mtu: 1500,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
+    };
+    check(&container(&[ADDRESS]), &attached(interface()), &expect![[""]]);
+    let other = seen(true, &["192.168.1.100/24", "10.9.9.9/8"], &["192.168.1.1"]);
+    check(
+        &container(&labels),
+        &attached(other),
+        &expect![[r#"
+        set-link 3f2a9c1babcde_l peer=eth1 mac=4e:1c:ef:db:f2:32 mtu=1400
+    "#]],
+    );
+    let down = seen(false, &[], &["192.168.1.1"]);
+    check(
+        &container(&labels),
+        &attached(down),
+        &expect![[r#"
+        set-link 3f2a9c1babcde_l peer=eth1 mac=4e:1c:ef:db:f2:32 mtu=1400 address=192.168.1.100/24 gateway=192.168.1.1 up
+    "#]],
+    );
+}
+
+#[test]
+fn an_interface_that_is_gone_gets_a_new_link() {
+    check(
+        &container(&[ADDRESS]),
+        &attached(ObservedInterface::Missing),
+        &expect![[r#"
+        del-port ovsbr0 3f2a9c1babcde_l
+        del-link 3f2a9c1babcde_l
+        add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
+        add-port ovsbr0 3f2a9c1bbty2c_l
+    "#]],
+    );
+}
+
 #[test]
 fn a_restart_gets_a_new_port_and_loses_the_old_one() {
     let observed = Observed {
@@ -265,7 +329,7 @@ struct World {
 
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridge, ports, links } = &mut self.observed;
+        let Observed { bridge, ports, links, interface } = &mut self.observed;
         match step {
             Step::AddBridge { datapath, .. } => {
                 assert_eq!(bridge.replace(*datapath), None, "the bridge exists");
@@ -277,6 +341,25 @@ impl World {
                 assert_eq!(link.start, self.start);
                 self.inside.insert(link.name.clone(), link.key.interface.clone());
                 links.push(ObservedLink { name: link.name.clone(), start: link.start.clone() });
+                *interface = ObservedInterface::Present {
+                    up: true,
+                    mac: Some(link.mac),
+                    mtu: link.mtu.map_or(1500, u32::from),
+                    addresses: link.addresses.clone(),
+                    gateways: link.gateways.clone(),
+                };
+            }
+            Step::SetLink(repair) => {
+                assert!(links.iter().any(|other| other.name == repair.name), "no such link");
+                let ObservedInterface::Present { up, mac, mtu, addresses, gateways } = interface
+                else {
+                    panic!("no such interface");
+                };
+                *mac = repair.mac.or(*mac);
+                *mtu = repair.mtu.map_or(*mtu, u32::from);
+                addresses.extend(&repair.addresses);
+                *up |= repair.up;
+                gateways.clone_from(&repair.gateways);
             }
             Step::DelLink { link } => {
                 assert!(links.iter().any(|other| other.name == *link), "the link is not ours");
@@ -329,7 +412,18 @@ fn any_world() -> impl Strategy<Value = World> {
     let ports = prop::collection::vec(any_port(), 0..5);
     let links = prop::collection::btree_map(0..6_u32, 0..3_u32, 0..5);
     let bridge = prop::option::of(Just(Datapath::Netdev));
-    (bridge, ports, links).prop_map(|(bridge, mut ports, links)| {
+    let interface = prop_oneof![
+        Just(interface()),
+        Just(ObservedInterface::Missing),
+        Just(ObservedInterface::Present {
+            up: false,
+            mac: None,
+            mtu: 68,
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+        }),
+    ];
+    (bridge, ports, links, interface).prop_map(|(bridge, mut ports, links, interface)| {
         ports.sort_by_key(|port| port.name.clone());
         ports.dedup_by_key(|port| port.name.clone());
         let links: Vec<_> = links
@@ -340,7 +434,7 @@ fn any_world() -> impl Strategy<Value = World> {
         // A name belongs to one interface: of all links of this start, one is its other end.
         let inside = links.iter().filter(|link| link.start == now).take(1);
         let inside = inside.map(|link| (link.name.clone(), "eth1".parse().unwrap())).collect();
-        World { observed: Observed { bridge, ports, links }, inside, start: now }
+        World { observed: Observed { bridge, ports, links, interface }, inside, start: now }
     })
 }
 

@@ -1,0 +1,222 @@
+//! What happens to our links and to the interfaces at their other ends, as the kernel tells it.
+//!
+//! One socket in the host's namespace hears the namespaces of all containers that have a link of ours,
+//! because the kernel numbers (nsid) every namespace that a link leads to. Nothing keeps them alive.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::thread;
+
+use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use port_plan::ContainerId;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::error;
+
+use super::{Error, mark, veth};
+
+/// Groups of links, addresses and routes (linux/rtnetlink.h).
+const GROUPS: [u32; 5] = [
+    libc::RTNLGRP_LINK,
+    libc::RTNLGRP_IPV4_IFADDR,
+    libc::RTNLGRP_IPV6_IFADDR,
+    libc::RTNLGRP_IPV4_ROUTE,
+    libc::RTNLGRP_IPV6_ROUTE,
+];
+/// Room for what the kernel tells while this thread does not run. A burst of containers is a burst of news.
+const RECEIVE_BUFFER: libc::c_int = 4 << 20;
+/// `NETLINK_LISTEN_ALL_NSID` (linux/netlink.h).
+const LISTEN_ALL_NSID: i32 = 8;
+/// Room for one datagram.
+const DATAGRAM: usize = 32 * 1024;
+/// `struct cmsghdr` and an `int`, with their padding.
+const CONTROL: usize = 64;
+
+/// What the kernel told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Something that a port of this container needs has gone or gone down.
+    Lost(ContainerId),
+    /// News were lost: anything may have happened.
+    Overrun,
+}
+
+/// Starts to listen; what is heard goes to the receiver of `news`, until that is dropped.
+///
+/// # Errors
+///
+/// When the socket cannot be had.
+pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
+    let opened = || -> io::Result<Socket> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        for group in GROUPS {
+            socket.add_membership(group)?;
+        }
+        socket.set_listen_all_namespaces(true)?;
+        Ok(socket)
+    };
+    let socket = opened().map_err(Error::system("listen to the kernel's news of links"))?;
+    let mut listener = Listener { socket, namespaces: HashMap::new() };
+    // What there was before.
+    veth::each(|link| {
+        listener.learn(link);
+    })?;
+    thread::Builder::new()
+        .name("netlink-watch".to_owned())
+        .spawn(move || listener.listen(&news))
+        .map(drop)
+        .map_err(Error::system("start a thread"))
+}
+
+struct Listener {
+    socket: Socket,
+    /// The containers whose namespaces have these numbers.
+    namespaces: HashMap<i32, ContainerId>,
+}
+
+/// One datagram of the kernel's.
+enum Heard {
+    /// From the namespace of this number; from the host's if none.
+    Datagram { nsid: Option<i32> },
+    /// There was no room for it.
+    Overrun,
+}
+
+impl Listener {
+    fn listen(mut self, news: &UnboundedSender<News>) {
+        let mut datagram = vec![0; DATAGRAM];
+        while !news.is_closed() {
+            let told = match receive(&self.socket, &mut datagram) {
+                Ok((Heard::Datagram { nsid }, length)) => {
+                    self.read(nsid, datagram.get(..length).unwrap_or_default())
+                }
+                Ok((Heard::Overrun, _)) => vec![News::Overrun],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
+                Err(error) => {
+                    error!("no longer hear of links: {error}; only the resync sees their loss");
+                    return;
+                }
+            };
+            for item in told {
+                if news.send(item).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, nsid: Option<i32>, mut bytes: &[u8]) -> Vec<News> {
+        let mut told = Vec::new();
+        while let Ok(buffer) = NetlinkBuffer::new_checked(bytes) {
+            let length = buffer.length() as usize;
+            // A kind of news that this version of the parser does not know is none of ours.
+            if let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
+                && let NetlinkPayload::InnerMessage(message) = message.payload
+            {
+                told.extend(self.judge(nsid, &message).map(News::Lost));
+            }
+            bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+        told
+    }
+
+    /// The container that has lost something by this message, if one has.
+    fn judge(&mut self, nsid: Option<i32>, message: &RouteNetlinkMessage) -> Option<ContainerId> {
+        let down = |link: &LinkMessage| !link.header.flags.contains(LinkFlags::Up);
+        match (nsid, message) {
+            (None, RouteNetlinkMessage::NewLink(link)) => {
+                let container = self.learn(link)?;
+                down(link).then_some(container)
+            }
+            (None, RouteNetlinkMessage::DelLink(link)) => self.learn(link),
+            (Some(nsid), RouteNetlinkMessage::NewLink(link)) if down(link) => self.inside(nsid),
+            (
+                Some(nsid),
+                RouteNetlinkMessage::DelLink(_)
+                | RouteNetlinkMessage::DelAddress(_)
+                | RouteNetlinkMessage::DelRoute(_),
+            ) => self.inside(nsid),
+            _ => None,
+        }
+    }
+
+    fn inside(&self, nsid: i32) -> Option<ContainerId> {
+        self.namespaces.get(&nsid).cloned()
+    }
+
+    /// Notes the number of the namespace at the other end of a link of ours; returns whose it is.
+    fn learn(&mut self, link: &LinkMessage) -> Option<ContainerId> {
+        let mut container = None;
+        let mut nsid = None;
+        for attribute in &link.attributes {
+            match attribute {
+                LinkAttribute::IfAlias(alias) => {
+                    container = mark::read(alias).map(|(key, _)| key.container);
+                }
+                LinkAttribute::LinkNetNsId(number) => nsid = Some(*number),
+                _ => {}
+            }
+        }
+        if let (Some(nsid), Some(container)) = (nsid, &container) {
+            self.namespaces.insert(nsid, container.clone());
+        }
+        container
+    }
+}
+
+/// Reads one datagram and the number of the namespace that it is from, which only recvmsg(2) tells.
+fn receive(socket: &Socket, datagram: &mut [u8]) -> io::Result<(Heard, usize)> {
+    let mut control = Control { bytes: [0; CONTROL] };
+    let mut part = libc::iovec { iov_base: datagram.as_mut_ptr().cast(), iov_len: datagram.len() };
+    // SAFETY: `msghdr` is plain data, for which all zeroes is a valid value.
+    #[allow(unsafe_code)]
+    let mut header: libc::msghdr = unsafe { mem::zeroed() };
+    header.msg_iov = ptr::from_mut(&mut part);
+    header.msg_iovlen = 1;
+    header.msg_control = ptr::from_mut(&mut control).cast();
+    header.msg_controllen = CONTROL as _;
+    // SAFETY: the header points to live buffers of the lengths that it gives.
+    #[allow(unsafe_code)]
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
+    let Ok(length) = usize::try_from(length) else {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::ENOBUFS) => Ok((Heard::Overrun, 0)),
+            _ => Err(error),
+        };
+    };
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Ok((Heard::Overrun, 0));
+    }
+    // SAFETY: the kernel has filled in the control buffer and its length; it is aligned for `cmsghdr`.
+    #[allow(unsafe_code)]
+    let nsid = unsafe { nsid_of(&header) };
+    Ok((Heard::Datagram { nsid }, length))
+}
+
+/// A control buffer, aligned as its contents are.
+#[repr(C, align(8))]
+struct Control {
+    bytes: [u8; CONTROL],
+}
+
+/// The control message of `NETLINK_LISTEN_ALL_NSID`, if there is one.
+///
+/// # Safety
+///
+/// The header must be as recvmsg(2) left it, with a control buffer that is still alive.
+#[allow(unsafe_code)]
+unsafe fn nsid_of(header: &libc::msghdr) -> Option<i32> {
+    // SAFETY: by this function's own contract.
+    let message = unsafe { libc::CMSG_FIRSTHDR(header).as_ref() }?;
+    let ours = message.cmsg_level == libc::SOL_NETLINK && message.cmsg_type == LISTEN_ALL_NSID;
+    // SAFETY: a message of this type holds an `int`, whose alignment is not promised.
+    ours.then(|| unsafe { libc::CMSG_DATA(message).cast::<i32>().read_unaligned() })
+}
