@@ -308,14 +308,14 @@ impl Reconciler {
 
     /// The port is in place; ready is what ovs-vswitchd says.
     fn attached(&mut self, container: &ContainerId, attached: Attached) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
-        let fresh = attached.fresh;
-        let same = entry.attached.as_ref().is_some_and(|before| before.port == attached.port);
-        entry.ready = entry.ready && same && !fresh;
+        let Some(entry) = self.entries.get_mut(container) else { return };
         let port = attached.port.clone();
-        entry.attached = Some(attached);
+        let known = entry.attached.as_ref().is_some_and(|before| before.port == port);
+        // A second look at a new port must not make it old before it is ready and announced.
+        if attached.fresh || !known {
+            entry.ready = false;
+            entry.attached = Some(attached);
+        }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
             self.readiness(container, readiness);
         }

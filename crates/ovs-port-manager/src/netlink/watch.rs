@@ -14,7 +14,7 @@ use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use port_plan::ContainerId;
+use port_plan::{ContainerId, PortKey};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
@@ -63,10 +63,9 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
         Ok(socket)
     };
     let socket = opened().map_err(Error::system("listen to the kernel's news of links"))?;
-    let mut listener = Listener { socket, namespaces: HashMap::new() };
-    // What there was before.
+    let mut listener = Listener { socket, ends: HashMap::new() };
     veth::each(|link| {
-        listener.learn(link);
+        listener.learn(link, true);
     })?;
     thread::Builder::new()
         .name("netlink-watch".to_owned())
@@ -77,8 +76,17 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
 
 struct Listener {
     socket: Socket,
-    /// The containers whose namespaces have these numbers.
-    namespaces: HashMap<i32, ContainerId>,
+    /// The ends of our links in the namespaces of these numbers.
+    ends: HashMap<i32, End>,
+}
+
+/// The container's end of a link.
+struct End {
+    key: PortKey,
+    /// Its index inside the container.
+    index: Option<u32>,
+    /// Whether it has been up: before, it cannot have gone down.
+    was_up: bool,
 }
 
 /// One datagram of the kernel's.
@@ -129,45 +137,62 @@ impl Listener {
 
     /// The container that has lost something by this message, if one has.
     fn judge(&mut self, nsid: Option<i32>, message: &RouteNetlinkMessage) -> Option<ContainerId> {
-        let down = |link: &LinkMessage| !link.header.flags.contains(LinkFlags::Up);
         match (nsid, message) {
             (None, RouteNetlinkMessage::NewLink(link)) => {
-                let container = self.learn(link)?;
-                down(link).then_some(container)
+                let container = self.learn(link, false)?;
+                let down = !link.header.flags.contains(LinkFlags::Up);
+                down.then_some(container)
             }
-            (None, RouteNetlinkMessage::DelLink(link)) => self.learn(link),
-            (Some(nsid), RouteNetlinkMessage::NewLink(link)) if down(link) => self.inside(nsid),
+            (None, RouteNetlinkMessage::DelLink(link)) => self.learn(link, false),
+            (Some(nsid), RouteNetlinkMessage::NewLink(link)) => {
+                let end = self.ends.get_mut(&nsid)?;
+                end.lost_by(link).then(|| end.key.container.clone())
+            }
             (
                 Some(nsid),
                 RouteNetlinkMessage::DelLink(_)
                 | RouteNetlinkMessage::DelAddress(_)
                 | RouteNetlinkMessage::DelRoute(_),
-            ) => self.inside(nsid),
+            ) => Some(self.ends.get(&nsid)?.key.container.clone()),
             _ => None,
         }
     }
 
-    fn inside(&self, nsid: i32) -> Option<ContainerId> {
-        self.namespaces.get(&nsid).cloned()
-    }
-
-    /// Notes the number of the namespace at the other end of a link of ours; returns whose it is.
-    fn learn(&mut self, link: &LinkMessage) -> Option<ContainerId> {
-        let mut container = None;
-        let mut nsid = None;
+    /// Notes the namespace at the other end of a link of ours; returns whose the link is.
+    fn learn(&mut self, link: &LinkMessage, was_up: bool) -> Option<ContainerId> {
+        let (mut key, mut nsid, mut index) = (None, None, None);
         for attribute in &link.attributes {
             match attribute {
-                LinkAttribute::IfAlias(alias) => {
-                    container = mark::read(alias).map(|(key, _)| key.container);
-                }
+                LinkAttribute::IfAlias(alias) => key = mark::read(alias).map(|(key, _)| key),
                 LinkAttribute::LinkNetNsId(number) => nsid = Some(*number),
+                LinkAttribute::Link(number) => index = Some(*number),
                 _ => {}
             }
         }
-        if let (Some(nsid), Some(container)) = (nsid, &container) {
-            self.namespaces.insert(nsid, container.clone());
+        let key = key?;
+        let container = key.container.clone();
+        if let Some(nsid) = nsid {
+            let known = self.ends.get(&nsid).filter(|end| end.key == key && end.index == index);
+            let was_up = known.map_or(was_up, |end| end.was_up);
+            self.ends.insert(nsid, End { key, index, was_up });
         }
-        container
+        Some(container)
+    }
+}
+
+impl End {
+    /// Whether news of a link mean that this one has gone down or got another name.
+    fn lost_by(&mut self, link: &LinkMessage) -> bool {
+        if Some(link.header.index) != self.index {
+            return false;
+        }
+        let up = link.header.flags.contains(LinkFlags::Up);
+        let went_down = self.was_up && !up;
+        self.was_up = up;
+        let renamed = link.attributes.iter().any(|attribute| {
+            matches!(attribute, LinkAttribute::IfName(name) if name != self.key.interface.as_str())
+        });
+        went_down || renamed
     }
 }
 

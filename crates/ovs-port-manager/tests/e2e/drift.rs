@@ -1,6 +1,6 @@
 //! What somebody else changes of a port is put right, at once and not by the resync.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Lab, wait_for};
 
 use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, wait_ready};
@@ -32,8 +32,8 @@ fn inside(lab: &Lab, command: &str) -> Result<String> {
 }
 
 /// Waits until container `one` has all that its labels say, and reaches and is reached.
-fn wait_whole(lab: &Lab, one: &str) -> Result<()> {
-    wait_for("all to be as it should", PATIENCE, || {
+fn wait_whole(lab: &Lab, daemon: &Daemon, one: &str) -> Result<()> {
+    let whole = wait_for("all to be as it should", PATIENCE, || {
         let eth1 = interface(lab, "one", "eth1")?;
         let shown = eth1.to_string();
         ensure!(shown.contains("\"10.0.0.1\"") && shown.contains("\"fd00::1\""), "{shown}");
@@ -51,7 +51,8 @@ fn wait_whole(lab: &Lab, one: &str) -> Result<()> {
         ping(lab, "two", "10.0.0.1")?;
         ping(lab, "two", "fd00::1")?;
         Ok(Some(()))
-    })
+    });
+    whole.with_context(|| format!("the daemon said:\n{}", daemon.log()))
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn what_changes_inside_the_container_is_put_right_without_a_new_link() -> Result
         "link set eth1 down",
     ] {
         inside(&lab, harm)?;
-        wait_whole(&lab, &one)?;
+        wait_whole(&lab, &daemon, &one)?;
         ensure!(wait_ready(&lab, &one)? == port, "{harm}: the port stays");
     }
     ensure!(daemon.log().matches("set-link").count() >= 6, "{}", daemon.log());
@@ -76,29 +77,29 @@ fn what_changes_inside_the_container_is_put_right_without_a_new_link() -> Result
 
 #[test]
 fn a_link_that_is_deleted_or_taken_down_comes_back() -> Result<()> {
-    let (lab, _daemon, one) = stage()?;
+    let (lab, daemon, one) = stage()?;
     let port = wait_ready(&lab, &one)?;
     lab.run("ip", &["link", "delete", &port])?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
     inside(&lab, "link delete eth1")?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
     inside(&lab, "link set eth1 down")?;
     inside(&lab, "link set eth1 name mine")?;
-    wait_whole(&lab, &one)
+    wait_whole(&lab, &daemon, &one)
 }
 
 #[test]
 fn what_changes_in_the_database_is_put_right() -> Result<()> {
-    let (lab, _daemon, one) = stage()?;
+    let (lab, daemon, one) = stage()?;
     let port = wait_ready(&lab, &one)?;
     lab.vsctl(&["set", "port", &port, "tag=8"])?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
     lab.vsctl(&["clear", "port", &port, "tag"])?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
     ensure!(wait_ready(&lab, &one)? == port, "the port stays");
 
     lab.vsctl(&["del-port", &port])?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
 
     let port = wait_ready(&lab, &one)?;
     lab.vsctl(&[
@@ -116,10 +117,10 @@ fn what_changes_in_the_database_is_put_right() -> Result<()> {
         ["add", "bridge", "elsewhere", "ports", &row],
     );
     lab.vsctl(&[take.as_slice(), &["--"], &give].concat())?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
 
     lab.vsctl(&["del-br", "ovsbr0"])?;
-    wait_whole(&lab, &one)?;
+    wait_whole(&lab, &daemon, &one)?;
     ensure!(stage::our_ports(&lab)?.len() == 2);
     Ok(())
 }
