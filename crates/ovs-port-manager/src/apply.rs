@@ -6,6 +6,7 @@ use std::sync::Arc;
 use port_plan::{ContainerId, Step};
 use tracing::info;
 
+use crate::failpoint;
 use crate::links::{self, Links};
 use crate::netns;
 use crate::switch::{self, Switch};
@@ -49,6 +50,7 @@ impl Subject<'_> {
 impl World {
     /// Carries out one step and says so.
     pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
+        failpoint::boundary();
         let mut replaced = Vec::new();
         let port = match step {
             Step::AddBridge { bridge, datapath } => {
@@ -81,6 +83,7 @@ impl World {
                 port
             }
         };
+        failpoint::boundary();
         let container = subject.id.short();
         info!(container, name = subject.name, %port, "{step}");
         for route in replaced {

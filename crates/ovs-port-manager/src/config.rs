@@ -69,6 +69,11 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) detach_on_exit: Option<bool>,
 
+    /// At the start, wait for Docker and OVSDB instead of giving up [default: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) wait_for_services: Option<bool>,
+
     /// How much to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     #[serde(default, deserialize_with = "parsed")]
@@ -90,6 +95,7 @@ pub(crate) struct Config {
     pub(crate) datapath_type: DatapathType,
     pub(crate) resync_interval: Seconds,
     pub(crate) detach_on_exit: bool,
+    pub(crate) wait_for_services: bool,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }
@@ -155,6 +161,7 @@ impl Config {
             datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
             resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
+            wait_for_services: given.wait_for_services.unwrap_or(false),
             log_level: given.log_level.unwrap_or(LogLevel(tracing::Level::INFO)),
             log_format: given.log_format.unwrap_or(LogFormat::Text),
         })
@@ -172,6 +179,7 @@ impl Options {
             datapath_type: self.datapath_type.or(under.datapath_type),
             resync_interval: self.resync_interval.or(under.resync_interval),
             detach_on_exit: self.detach_on_exit.or(under.detach_on_exit),
+            wait_for_services: self.wait_for_services.or(under.wait_for_services),
             log_level: self.log_level.or(under.log_level),
             log_format: self.log_format.or(under.log_format),
         }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use port_plan::{Datapath, Defaults};
+use port_plan::{Backoff, Datapath, Defaults};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::apply::World;
@@ -18,6 +19,9 @@ use crate::logging::{self, Logging};
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
 use crate::{datapath, preflight};
+
+/// The longest pause between tries to reach Docker and OVSDB at the start.
+const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where the configuration comes from, so that it can be read again.
 pub(crate) struct Sources {
@@ -46,20 +50,16 @@ pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
     let logging = logging::start(config.log_level, sources.verbosity, config.log_format);
     // From here on: a signal that comes early must not kill what has begun.
-    let signals = Signals {
+    let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         hangup: signal(SignalKind::hangup())?,
     };
     preflight::capabilities()?;
-    if let ovsdb::Endpoint::Unix(path) = &config.ovsdb {
-        preflight::ovsdb_socket(path)?;
-    }
-    preflight::docker_socket(config.docker.path())?;
-
     let settings = settings(&config)?;
-    let switch = Switch::connect(&config.ovsdb).await?;
-    let docker = Docker::connect(&config.docker).await?;
+    let Some((switch, docker)) = connect(&config, &mut signals).await? else {
+        return Ok(());
+    };
     info!(
         version = env!("CARGO_PKG_VERSION"),
         docker = %config.docker,
@@ -74,6 +74,39 @@ pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
     let news = Links::watch()?;
     Reconciler::new(docker, world, settings).run(news, steering).await;
     Ok(())
+}
+
+/// Connects to OVSDB and Docker; `None` if told to stop before they were there.
+async fn connect(
+    config: &Config,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<(Switch, Docker)>> {
+    let mut backoff = Backoff::default();
+    let mut told = String::new();
+    loop {
+        let error = match try_connect(config).await {
+            Ok(connected) => return Ok(Some(connected)),
+            Err(error) if config.wait_for_services => chain(error.as_ref()),
+            Err(error) => return Err(error),
+        };
+        if told != error {
+            warn!("waiting: {error}");
+            told = error;
+        }
+        tokio::select! {
+            () = sleep(backoff.fail(fastrand::f64()).min(CONNECT_AGAIN)) => {}
+            _ = signals.terminate.recv() => return Ok(None),
+            _ = signals.interrupt.recv() => return Ok(None),
+        }
+    }
+}
+
+async fn try_connect(config: &Config) -> anyhow::Result<(Switch, Docker)> {
+    if let ovsdb::Endpoint::Unix(path) = &config.ovsdb {
+        preflight::ovsdb_socket(path)?;
+    }
+    preflight::docker_socket(config.docker.path())?;
+    Ok((Switch::connect(&config.ovsdb).await?, Docker::connect(&config.docker).await?))
 }
 
 /// Turns signals into what the loop understands.

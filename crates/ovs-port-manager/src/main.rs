@@ -12,6 +12,7 @@ mod datapath;
 mod docker;
 mod error_chain;
 mod ethtool;
+mod failpoint;
 mod links;
 mod logging;
 mod netlink;

@@ -11,6 +11,7 @@ use port_plan::{LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink,
 
 use super::connection::{Connection, Request};
 use super::{Error, interface, mark};
+use crate::failpoint;
 
 /// What came of making a link, beyond the link itself.
 #[derive(Debug, Default)]
@@ -35,6 +36,7 @@ pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error>
         Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
         _ => error,
     })?;
+    failpoint::boundary();
     let configured = inside(netns, || interface::configure(spec));
     if configured.is_err() {
         // The first error is the one to tell; the mark lets a later pass find what this leaves.

@@ -1,11 +1,11 @@
 //! Restarts, kills and losses of everything around a port.
 
-use anyhow::{Result, ensure};
-use lab::{Signal, wait_for};
+use anyhow::{Context, Result, bail, ensure};
+use lab::{Daemon, Lab, Signal, wait_for};
 
 use crate::stage::{
-    self, PATIENCE, interface, our_links, our_ports, ping, ports_of, start_daemon, wait_gone,
-    wait_ready,
+    self, PATIENCE, PROGRAM, interface, our_links, our_ports, ping, ports_of, start_daemon,
+    wait_gone, wait_ready,
 };
 
 #[test]
@@ -64,6 +64,103 @@ fn a_link_that_vanished_while_the_daemon_was_dead_is_made_anew() -> Result<()> {
     })?;
     // Under its old name the port would look healthy, and no packet would pass.
     ping(&lab, "two", "10.0.0.1")
+}
+
+/// The boundaries between steps at which the daemon is killed. More than an attach, a restart and a
+/// detach have together, so that the last ones are never reached: then the scenario was complete.
+const BOUNDARIES: u32 = 30;
+
+#[test]
+fn killed_between_any_two_steps_the_next_start_puts_all_right() -> Result<()> {
+    let lab = Lab::start()?;
+    let daemon = start_daemon(&lab)?;
+    let peer = lab.run_container("peer", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    wait_ready(&lab, &peer)?;
+    daemon.kill9()?;
+    for boundary in 1..=BOUNDARIES {
+        let died = die_at(&lab, boundary).with_context(|| format!("boundary {boundary}"))?;
+        if !died {
+            ensure!(boundary > 10, "only {boundary} boundaries were reached");
+            return Ok(());
+        }
+    }
+    bail!("the scenario has more than {BOUNDARIES} boundaries")
+}
+
+/// Starts, restarts and removes a container under a daemon that kills itself at a boundary; then lets
+/// a sound one take over, wherever that was. Whether the boundary was reached.
+fn die_at(lab: &Lab, boundary: u32) -> Result<bool> {
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "--docker", &docker, "--ovsdb", &ovsdb];
+    let number = boundary.to_string();
+    let doomed = lab.spawn(PROGRAM.as_ref(), &args, &[("FAILPOINT", &number)])?;
+    doomed.wait_log("looking at all labelled containers", PATIENCE)?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let mut runs = true;
+    let mut lives = survives(&doomed, || has_one_ready(lab, &id))?;
+    if lives {
+        let before = wait_ready(lab, &id)?;
+        lab.docker(&["restart", "web"])?;
+        lives = survives(&doomed, || {
+            Ok(has_one_ready(lab, &id)? && ports_of(lab, &id)? != [before.clone()])
+        })?;
+    }
+    if lives {
+        lab.docker(&["rm", "-f", "web"])?;
+        runs = false;
+        lives =
+            survives(&doomed, || Ok(ports_of(lab, &id)?.is_empty() && our_links(lab)?.len() == 1))?;
+    }
+    drop(doomed);
+
+    let sound = start_daemon(lab)?;
+    if runs {
+        wait_for("the container to be reached", PATIENCE, || {
+            wait_ready(lab, &id)?;
+            ping(lab, "peer", "10.0.0.1").map(Some)
+        })?;
+        lab.docker(&["rm", "-f", "web"])?;
+    }
+    wait_gone(lab, &id)?;
+    ensure!(our_ports(lab)?.len() == 1 && our_links(lab)?.len() == 1, "only the peer has a port");
+    ping(lab, "peer", "10.0.0.2")?;
+    sound.kill9()?;
+    Ok(!lives)
+}
+
+/// Waits until something is done or the daemon is dead; whether it lives.
+fn survives(daemon: &Daemon, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
+    wait_for("an end of this kind or the other", PATIENCE, || {
+        if !daemon.is_running()? {
+            return Ok(Some(false));
+        }
+        Ok(done()?.then_some(true))
+    })
+}
+
+/// Whether a container has one port that forwards, now.
+fn has_one_ready(lab: &Lab, id: &str) -> Result<bool> {
+    let ports = ports_of(lab, id)?;
+    let [port] = ports.as_slice() else { return Ok(false) };
+    Ok(lab.vsctl(&["get", "interface", port, "ofport"])?.parse::<u32>().is_ok_and(|port| port > 0))
+}
+
+#[test]
+fn a_daemon_that_starts_before_everything_else_waits_if_asked() -> Result<()> {
+    let lab = Lab::start()?;
+    lab.ovsdb_server().stop()?;
+    lab.dockerd().stop()?;
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "--wait-for-services", "--docker", &docker, "--ovsdb", &ovsdb];
+    let daemon = lab.spawn(PROGRAM.as_ref(), &args, &[])?;
+    daemon.wait_log("waiting: no OVSDB socket", PATIENCE)?;
+    lab.ovsdb_server().start()?;
+    daemon.wait_log("waiting: no Docker socket", PATIENCE)?;
+    lab.dockerd().start()?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &id)?;
+    ensure!(daemon.log().matches("waiting:").count() == 2, "each is said once: {}", daemon.log());
+    Ok(())
 }
 
 #[test]
@@ -137,7 +234,7 @@ fn a_port_that_somebody_deletes_comes_back() -> Result<()> {
 
 #[test]
 fn ports_of_others_are_never_touched() -> Result<()> {
-    let lab = lab::Lab::start()?;
+    let lab = Lab::start()?;
     let netdev = ["--", "set", "bridge", "ovsbr0", "datapath_type=netdev"];
     lab.vsctl(&[&["add-br", "ovsbr0"], netdev.as_slice()].concat())?;
     lab.run("ip", &["link", "add", "theirs", "type", "veth", "peer", "name", "theirs2"])?;
