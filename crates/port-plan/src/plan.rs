@@ -26,9 +26,12 @@ pub struct Plan {
 ///
 /// Stopping after any step and planning again from what is there then leads to the same end. Ports and
 /// links that are not ours appear in no step.
-pub fn plan(container: &ContainerId, desired: &Desired, observed: &Observed) -> Plan {
+///
+/// `salt` is to be another number at each call: it goes into the name of a new port, which must not be one
+/// that an earlier plan gave.
+pub fn plan(container: &ContainerId, desired: &Desired, observed: &Observed, salt: u64) -> Plan {
     match desired {
-        Desired::Port(spec) => attach(container, spec, observed),
+        Desired::Port(spec) => attach(container, spec, observed, salt),
         Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => {
             Plan { steps: remove_all(observed), refusal: None }
         }
@@ -40,7 +43,7 @@ fn remove_all(observed: &Observed) -> Vec<Step> {
     ports.chain(observed.links.iter().map(del_link)).collect()
 }
 
-fn attach(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Plan {
+fn attach(container: &ContainerId, spec: &PortSpec, observed: &Observed, salt: u64) -> Plan {
     let kept = ours(observed).find(|port| serves(port, spec, observed));
     if let (None, Some(port)) = (kept, foreign(spec, observed)) {
         let refusal = Some(Refusal::ForeignPort(port.name.to_string()));
@@ -57,7 +60,7 @@ fn attach(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Plan
     steps.extend(before.into_iter().map(del_link));
     match kept {
         Some(port) => steps.extend(repair(port, spec, observed)),
-        None => steps.extend(add(container, spec, observed)),
+        None => steps.extend(add(container, spec, observed, salt)),
     }
     steps.extend(after.into_iter().map(del_link));
     Plan { steps, refusal: None }
@@ -104,7 +107,7 @@ fn repair_link(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> Opt
     })
 }
 
-fn add(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Vec<Step> {
+fn add(container: &ContainerId, spec: &PortSpec, observed: &Observed, salt: u64) -> Vec<Step> {
     let PortSpec {
         key,
         container_name,
@@ -117,7 +120,7 @@ fn add(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> Vec<Ste
         addresses,
         gateways,
     } = spec;
-    let name = unused_name(container, spec, observed);
+    let name = unused_name(container, spec, observed, salt);
     let datapath = observed.bridge.unwrap_or(*bridge_datapath);
     let add_bridge = Step::AddBridge { bridge: bridge.clone(), datapath };
     let add_link = Step::AddLink(LinkSpec {
@@ -156,32 +159,34 @@ fn del_link(link: &ObservedLink) -> Step {
 
 /// A name for the host end that is unique to this start of the container, and new even within it.
 ///
-/// ovs-vswitchd does not recover when a link disappears and another of the same name comes while the
-/// row stays: OVSDB looks healthy and traffic is dead. So no name is ever used twice.
-fn unused_name(container: &ContainerId, spec: &PortSpec, observed: &Observed) -> LinkName {
-    let mut attempt = 0_u32;
+/// ovs-vswitchd does not recover when a link disappears and another of the same name comes before it has
+/// taken note: OVSDB looks healthy and traffic is dead. So no name is used twice.
+fn unused_name(
+    container: &ContainerId,
+    spec: &PortSpec,
+    observed: &Observed,
+    mut salt: u64,
+) -> LinkName {
     loop {
-        let name = name(container, spec, attempt);
+        let name = name(container, spec, salt);
         let used = observed.ports.iter().any(|port| port.name == name)
             || observed.links.iter().any(|link| link.name == name);
         if !used {
             return name;
         }
-        attempt += 1;
+        salt = salt.wrapping_add(1);
     }
 }
 
 /// Eight digits of the container's id, five of a hash, and `_l`, the ending that `ovs-docker` gives.
-fn name(container: &ContainerId, spec: &PortSpec, attempt: u32) -> LinkName {
+fn name(container: &ContainerId, spec: &PortSpec, salt: u64) -> LinkName {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let seed = format!("{container} {} {} {attempt}", spec.key.interface, spec.start);
+    let seed = format!("{container} {} {} {salt}", spec.key.interface, spec.start);
     let hash = Sha256::digest(seed);
     let head = container.as_str().chars().take(8);
-    let middle =
-        hash.iter().take(5).filter_map(|byte| DIGITS.get(usize::from(*byte) % DIGITS.len()));
-    let text: String =
-        head.chain(middle.map(|digit| char::from(*digit))).chain("_l".chars()).collect();
-    LinkName::generated(text)
+    let digit = |byte: &u8| DIGITS.get(usize::from(*byte) % DIGITS.len()).copied();
+    let middle = hash.iter().take(5).filter_map(digit).map(char::from);
+    LinkName::generated(head.chain(middle).chain("_l".chars()).collect())
 }
 
 impl fmt::Display for Plan {

@@ -104,7 +104,7 @@ impl Observer {
             }
         };
         let observed = self.observe(id, &desired, running.as_ref()).await?;
-        let plan = plan(id, &desired, &observed);
+        let plan = plan(id, &desired, &observed, fastrand::u64(..));
         debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
 
         let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
@@ -146,7 +146,7 @@ impl Observer {
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
         let observed = self.observe(id, &Desired::Nothing, None).await?;
         let subject = Subject { id, name, pid: None };
-        for step in plan(id, &Desired::Nothing, &observed).steps {
+        for step in plan(id, &Desired::Nothing, &observed, 0).steps {
             self.world.apply(&subject, &step).await?;
         }
         Ok(())

@@ -49,7 +49,7 @@ fn link(name: &str, began: u32) -> ObservedLink {
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
     let desired = Desired::of(container, &defaults());
-    expected.assert_eq(&plan(&container.id, &desired, observed).to_string());
+    expected.assert_eq(&plan(&container.id, &desired, observed, 0).to_string());
 }
 
 fn bridge() -> Observed {
@@ -227,10 +227,10 @@ fn a_link_without_a_row_is_made_anew() {
 fn a_row_without_a_link_is_replaced_under_another_name() {
     let desired = Desired::of(&container(&[ADDRESS]), &defaults());
     let Desired::Port(spec) = &desired else { panic!("{desired:?}") };
-    let first = unused_name(&id(), spec, &Observed::default());
+    let first = unused_name(&id(), spec, &Observed::default(), 0);
     let stale = port(first.as_str(), "ovsbr0", 1, None, Owner::Us);
     let observed = Observed { ports: vec![stale], ..bridge() };
-    let steps = plan(&id(), &desired, &observed).steps;
+    let steps = plan(&id(), &desired, &observed, 0).steps;
     assert!(matches!(&steps[0], Step::DelPort { port, .. } if *port == first));
     assert!(matches!(&steps[1], Step::AddLink(link) if link.name != first));
 }
@@ -283,7 +283,7 @@ fn a_shared_namespace_is_refused() {
         let shared = Container { network, ..container(&[ADDRESS]) };
         let desired = Desired::of(&shared, &defaults());
         assert!(matches!(desired, Desired::Refused(_)), "{desired:?}");
-        assert_eq!(plan(&id(), &desired, &bridge()).steps, []);
+        assert_eq!(plan(&id(), &desired, &bridge(), 0).steps, []);
     }
 }
 
@@ -461,14 +461,14 @@ proptest! {
     ) {
         let mut world = world;
         let foreign = world.foreign();
-        for step in plan(&id(), &desired, &world.observed).steps.iter().take(survived) {
+        for step in plan(&id(), &desired, &world.observed, 0).steps.iter().take(survived) {
             world.apply(step);
         }
-        let second = plan(&id(), &desired, &world.observed);
+        let second = plan(&id(), &desired, &world.observed, 0);
         for step in &second.steps {
             world.apply(step);
         }
-        let third = plan(&id(), &desired, &world.observed);
+        let third = plan(&id(), &desired, &world.observed, 0);
         prop_assert_eq!(&third.steps, &[], "nothing is left to do");
         prop_assert_eq!(&third.refusal, &second.refusal);
         prop_assert_eq!(world.foreign(), foreign, "what others made is untouched");
