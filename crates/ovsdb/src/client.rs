@@ -4,28 +4,32 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::endpoint::Endpoint;
-use crate::message::{self, Limits};
-use crate::monitor::{Monitor, SchemaMismatch};
+use crate::message;
+use crate::monitor::Monitor;
 use crate::replica::Replica;
-use crate::reply::{
-    ErrorKind, MalformedReply, OperationError, Reply, RpcError, Verdict, parse_reply,
-};
+use crate::reply::{Reply, Verdict, parse_reply};
 use crate::row::Row;
-use crate::session::{Command, RequestError, SessionError};
+use crate::session::{Command, RequestError};
 use crate::table::Change;
 use crate::transaction::Transaction;
-use crate::update::FoldError;
 
 mod connection;
+mod error;
+mod group;
+mod options;
+
+use group::Group;
+
+pub use error::{ConnectError, TransactError};
+pub use options::{Options, State};
 
 /// A connection to a database that heals itself. Clones share it, and it ends with the last one.
 #[derive(Clone, Debug)]
@@ -43,133 +47,7 @@ struct Shared {
     replica: RwLock<Replica>,
     state: watch::Sender<State>,
     next_id: AtomicU64,
-}
-
-/// Whether there is a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// The replica is live.
-    Connected {
-        /// How many connections there were, this one included.
-        generation: u64,
-    },
-    /// The replica is as it was when the connection was lost, and a new one is being attempted.
-    Disconnected {
-        /// Why the last connection, or the last attempt, failed.
-        reason: Arc<str>,
-    },
-}
-
-/// Times and limits of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How long a connection may take to be established.
-    pub connect_timeout: Duration,
-    /// After how much silence the server is probed; after as much again it is given up.
-    pub probe_interval: Duration,
-    /// The first delay before a new attempt to connect.
-    pub backoff_first: Duration,
-    /// The longest delay before a new attempt to connect.
-    pub backoff_last: Duration,
-    /// What the server may send at most.
-    pub limits: Limits,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            probe_interval: Duration::from_secs(5),
-            backoff_first: Duration::from_millis(100),
-            backoff_last: Duration::from_secs(4),
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// Why a connection could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Nothing can be reached there.
-    #[error("cannot connect to {endpoint}")]
-    Unreachable {
-        /// Where.
-        endpoint: Endpoint,
-        /// The system's reason: no such file, permission denied, connection refused, ...
-        source: io::Error,
-    },
-    /// Nothing answered in time.
-    #[error("cannot connect to {endpoint} within {} ms", .after.as_millis())]
-    TimedOut {
-        /// Where.
-        endpoint: Endpoint,
-        /// How long it was tried.
-        after: Duration,
-    },
-    /// The connection ended before the replica was complete, perhaps because there is no OVSDB
-    /// server at its other end ([`SessionError::Protocol`]).
-    #[error("the connection to {endpoint} failed")]
-    Failed {
-        /// Where.
-        endpoint: Endpoint,
-        /// Why it ended.
-        source: SessionError,
-    },
-    /// The server refused to tell the schema (it may not have the database) or to be monitored.
-    #[error("the server at {endpoint} refused {method}")]
-    Refused {
-        /// Where.
-        endpoint: Endpoint,
-        /// The request.
-        method: &'static str,
-        /// The server's reason.
-        source: RpcError,
-    },
-    /// The database is not as the row types need it.
-    #[error(transparent)]
-    Schema(#[from] SchemaMismatch),
-    /// The server's schema is not in the form of RFC 7047 section 3.2.
-    #[error("malformed database schema")]
-    MalformedSchema(#[source] serde_json::Error),
-    /// The first snapshot does not fit the row types.
-    #[error("the server's snapshot does not fit the replica")]
-    Snapshot(#[from] FoldError),
-}
-
-/// Why a transaction was not, or perhaps not, committed.
-#[derive(Debug, thiserror::Error)]
-pub enum TransactError {
-    /// It was not sent, or its outcome is unknown, or the server refused it as a whole.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// An operation, or the commit, failed; nothing of the transaction happened.
-    #[error(transparent)]
-    Operation(#[from] OperationError),
-    /// The server answered, but not in a form that tells the outcome.
-    #[error(transparent)]
-    Malformed(#[from] MalformedReply),
-    /// It can't be written as JSON; nothing was sent.
-    #[error("cannot encode the transaction")]
-    Encode(#[source] serde_json::Error),
-}
-
-impl TransactError {
-    /// The server's word for what failed, if it had one.
-    pub fn kind(&self) -> Option<&ErrorKind> {
-        match self {
-            Self::Operation(error) => Some(&error.kind),
-            Self::Request(RequestError::Refused(error)) => Some(&error.kind),
-            Self::Request(_) | Self::Malformed(_) | Self::Encode(_) => None,
-        }
-    }
-
-    /// Whether the transaction may have been committed in spite of this error.
-    pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Request(RequestError::ConnectionLost { .. }) | Self::Malformed(_)
-        )
-    }
+    group: Group,
 }
 
 impl Client {
@@ -201,6 +79,7 @@ impl Client {
                 reason: "not yet connected".into(),
             }),
             next_id: AtomicU64::new(1),
+            group: Group::default(),
         });
         let session = shared.establish().await?;
         shared
@@ -252,47 +131,77 @@ impl Client {
     ///
     /// See [`TransactError`]; without a connection it fails at once.
     pub async fn transact(&self, tx: Transaction) -> Result<Reply, TransactError> {
+        self.begin(&tx)?.reply(&tx).await
+    }
+
+    /// Sends a transaction, now.
+    fn begin(&self, tx: &Transaction) -> Result<InFlight<'_>, TransactError> {
+        let params = tx.params(self.shared.monitor.database());
+        self.send("transact", params)
+            .map_err(|error| TransactError::Encode(Arc::new(error)))
+    }
+
+    /// Sends a request, now.
+    fn send(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<InFlight<'_>, serde_json::Error> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let mut text = Vec::new();
-        let params = tx.params(self.shared.monitor.database());
-        message::write_request(&mut text, id, "transact", params).map_err(TransactError::Encode)?;
-        let result = self.request(id, text).await?;
-        match parse_reply(&tx, &result)? {
+        message::write_request(&mut text, id, method, params)?;
+        let (reply, response) = oneshot::channel();
+        if let Err(unsent) = self.commands.send(Command::Request { id, text, reply }) {
+            unsent.0.refuse(&client_ended());
+        }
+        Ok(InFlight {
+            commands: &self.commands,
+            id: Some(id),
+            response,
+        })
+    }
+}
+
+/// A request that is on its way. If nobody waits for its response any more, it is cancelled
+/// (RFC 7047 section 4.1.4).
+struct InFlight<'a> {
+    commands: &'a mpsc::UnboundedSender<Command>,
+    id: Option<u64>,
+    response: oneshot::Receiver<Result<Box<RawValue>, RequestError>>,
+}
+
+impl InFlight<'_> {
+    /// Waits for the response.
+    async fn response(mut self) -> Result<Box<RawValue>, RequestError> {
+        let result = (&mut self.response).await;
+        self.id = None;
+        result.unwrap_or_else(|_| {
+            let reason = client_ended();
+            Err(RequestError::ConnectionLost { reason })
+        })
+    }
+
+    /// Waits for the response to a transaction.
+    async fn reply(self, tx: &Transaction) -> Result<Reply, TransactError> {
+        let result = self.response().await?;
+        match parse_reply(tx, &result)? {
             Verdict::Committed(reply) => Ok(reply),
             Verdict::Failed(error) => Err(error.into()),
         }
     }
-
-    async fn request(&self, id: u64, text: Vec<u8>) -> Result<Box<RawValue>, RequestError> {
-        let ended = || Arc::from("the client has ended");
-        let (reply, mut response) = oneshot::channel();
-        let command = Command::Request { id, text, reply };
-        if self.commands.send(command).is_err() {
-            return Err(RequestError::NotConnected { reason: ended() });
-        }
-        let mut cancel = CancelOnDrop {
-            commands: &self.commands,
-            id: Some(id),
-        };
-        let result = (&mut response).await;
-        cancel.id = None;
-        result.unwrap_or_else(|_| Err(RequestError::ConnectionLost { reason: ended() }))
-    }
 }
 
-/// Tells the task behind a client that nobody waits for a response any more.
-struct CancelOnDrop<'a> {
-    commands: &'a mpsc::UnboundedSender<Command>,
-    id: Option<u64>,
-}
-
-impl Drop for CancelOnDrop<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             // Without a task there is nothing to cancel.
             let _ = self.commands.send(Command::Cancel { id });
         }
     }
+}
+
+fn client_ended() -> Arc<str> {
+    "the client has ended".into()
 }
 
 impl Shared {

@@ -103,6 +103,19 @@ impl Server {
         let _ = std::fs::remove_file(self.path("socket"));
     }
 
+    /// Stops the server as it stands, so that it takes requests and does not serve them.
+    pub(crate) fn freeze(&self) {
+        let id = self.process.as_ref().unwrap().id();
+        run(Command::new("kill").args(["-STOP", &id.to_string()]));
+    }
+
+    /// How many records its database file has: one a transaction that changed something.
+    pub(crate) fn log_records(&self) -> usize {
+        let file = std::fs::read_to_string(self.path("db")).unwrap();
+        let header = |line: &&str| line.starts_with("OVSDB JSON ");
+        file.lines().filter(header).count()
+    }
+
     /// Changes the database of a server that is down.
     pub(crate) fn change_offline(&self, operations: &serde_json::Value) {
         assert!(self.process.is_none(), "the server is running");

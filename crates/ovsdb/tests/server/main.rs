@@ -11,6 +11,7 @@
 
 mod connecting;
 mod fake;
+mod group_commit;
 mod lab;
 mod reconnecting;
 mod replica;
