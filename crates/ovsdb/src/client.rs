@@ -4,7 +4,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::Serialize;
@@ -23,13 +23,23 @@ use crate::transaction::Transaction;
 
 mod connection;
 mod error;
+mod establish;
+mod following;
 mod group;
+mod lock;
+mod once;
 mod options;
+mod request;
 
+use following::Following;
 use group::Group;
+use lock::Locks;
 
 pub use error::{ConnectError, TransactError};
+pub use lock::{Lock, LockError, LockState};
+pub use once::Once;
 pub use options::{Options, State};
+pub use request::CallError;
 
 /// A connection to a database that heals itself. Clones share it, and it ends with the last one.
 #[derive(Clone, Debug)]
@@ -41,14 +51,22 @@ pub struct Client {
 /// What clients share with the task behind them.
 #[derive(Debug)]
 struct Shared {
-    endpoint: Endpoint,
-    monitor: Monitor,
+    /// At least one, in the order in which they are tried.
+    endpoints: Vec<Endpoint>,
+    /// Which of them it is, or was last.
+    current: AtomicUsize,
+    database: String,
+    following: Following,
     options: Options,
     replica: RwLock<Replica>,
     state: watch::Sender<State>,
+    locks: Locks,
     next_id: AtomicU64,
     group: Group,
 }
+
+/// The id of the one monitor of the database that a connection has.
+const MONITOR_ID: &str = "replica";
 
 impl Client {
     /// Connects and fills the replica, with the default [`Options`].
@@ -70,23 +88,54 @@ impl Client {
         monitor: Monitor,
         options: Options,
     ) -> Result<Self, ConnectError> {
+        Self::connect_cluster([endpoint], monitor, options).await
+    }
+
+    /// Connects to one of the servers of a cluster, and fills the replica.
+    ///
+    /// The endpoints are tried in their order, again after each loss of a connection. A member
+    /// that has lost contact with its cluster is left for another, and with
+    /// [`Options::leader_only`] so is one that is not the leader.
+    ///
+    /// ```no_run
+    /// use ovsdb::{Client, Endpoint, Monitor, Options};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoints = Endpoint::parse_list("tcp:10.0.0.1:6641,tcp:10.0.0.2:6641,tcp:10.0.0.3:6641")?;
+    /// let options = Options { leader_only: true, ..Options::default() };
+    /// let client = Client::connect_cluster(endpoints, Monitor::new("OVN_Northbound"), options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None of them could be connected to. The error is that of the last.
+    pub async fn connect_cluster(
+        endpoints: impl IntoIterator<Item = Endpoint>,
+        monitor: Monitor,
+        options: Options,
+    ) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
+            endpoints: endpoints.into_iter().collect(),
+            current: AtomicUsize::new(0),
+            database: monitor.database().to_owned(),
             replica: RwLock::new(monitor.empty_replica()),
-            endpoint,
-            monitor,
+            following: Following::new(monitor),
             options,
             state: watch::Sender::new(State::Disconnected {
                 reason: "not yet connected".into(),
             }),
+            locks: Locks::default(),
             next_id: AtomicU64::new(1),
             group: Group::default(),
         });
-        let session = shared.establish().await?;
+        let connection = shared.establish_any().await?;
         shared
             .state
             .send_replace(State::Connected { generation: 1 });
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(connection::keep(Arc::clone(&shared), session, receiver));
+        tokio::spawn(connection::keep(Arc::clone(&shared), connection, receiver));
         Ok(Self { commands, shared })
     }
 
@@ -117,9 +166,9 @@ impl Client {
         self.shared.state.subscribe()
     }
 
-    /// Where the server is.
+    /// Where the server is that is, or was last, or is just being, connected to.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.shared.endpoint
+        self.shared.endpoint()
     }
 
     /// Executes a transaction; once it returns, the replica has its effects.
@@ -136,7 +185,7 @@ impl Client {
 
     /// Sends a transaction, now.
     fn begin(&self, tx: &Transaction) -> Result<InFlight<'_>, TransactError> {
-        let params = tx.params(self.shared.monitor.database());
+        let params = tx.params(&self.shared.database);
         self.send("transact", params)
             .map_err(|error| TransactError::Encode(Arc::new(error)))
     }
@@ -147,7 +196,7 @@ impl Client {
         method: &str,
         params: impl Serialize,
     ) -> Result<InFlight<'_>, serde_json::Error> {
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.shared.next_id();
         let mut text = Vec::new();
         message::write_request(&mut text, id, method, params)?;
         let (reply, response) = oneshot::channel();
@@ -205,6 +254,19 @@ fn client_ended() -> Arc<str> {
 }
 
 impl Shared {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "not by input: there is at least one endpoint, and the index is a remainder"
+    )]
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoints[self.current.load(Ordering::Relaxed) % self.endpoints.len()]
+    }
+
+    /// An id that no request of this client has had.
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
     // A panic inside `read` leaves the replica as it was, so poison means nothing here. The task
     // that writes does not panic.
 

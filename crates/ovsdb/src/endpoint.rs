@@ -100,6 +100,17 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl Endpoint {
+    /// Reads several endpoints, separated by commas, such as the members of a cluster.
+    ///
+    /// # Errors
+    ///
+    /// One of them is none.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
+        text.split(',').map(|one| one.trim().parse()).collect()
+    }
+}
+
 /// The reading half of a connection.
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 

@@ -52,6 +52,7 @@ mod client;
 mod column;
 mod condition;
 mod endpoint;
+mod filter;
 mod inactivity;
 mod message;
 mod monitor;
@@ -60,6 +61,7 @@ mod operation;
 mod replica;
 mod reply;
 mod row;
+mod server_db;
 mod session;
 mod string_enum;
 mod table;
@@ -67,10 +69,14 @@ mod transaction;
 mod update;
 mod value;
 
-pub use client::{Client, ConnectError, Options, State, TransactError};
+pub use client::{
+    CallError, Client, ConnectError, Lock, LockError, LockState, Once, Options, State,
+    TransactError,
+};
 pub use column::{Column, Ref};
 pub use condition::Where;
 pub use endpoint::{Endpoint, EndpointError};
+pub use filter::{Conjunction, Filter};
 pub use message::{DecodeError, Limits};
 pub use monitor::{Monitor, SchemaMismatch};
 pub use mutation::{Arithmetic, Container, Mutation};

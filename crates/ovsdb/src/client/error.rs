@@ -48,6 +48,21 @@ pub enum ConnectError {
         /// The server's reason.
         source: RpcError,
     },
+    /// There is no endpoint to connect to.
+    #[error("no endpoint given")]
+    NoEndpoint,
+    /// The server is not the leader of its cluster ([`Options::leader_only`](crate::Options)).
+    #[error("the server at {endpoint} is not the leader of its cluster")]
+    NotLeader {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// The server has no contact with its cluster, so what it has may be old.
+    #[error("the server at {endpoint} is not connected to its cluster")]
+    Detached {
+        /// Where.
+        endpoint: Endpoint,
+    },
     /// The database is not as the row types need it.
     #[error(transparent)]
     Schema(#[from] SchemaMismatch),

@@ -31,6 +31,9 @@ pub struct Options {
     pub backoff_first: Duration,
     /// The longest delay before a new attempt to connect.
     pub backoff_last: Duration,
+    /// Whether to be connected to the leader only, where the database is clustered. Followers can
+    /// serve reads, a little later, and pass transactions on to the leader, at the cost of a trip.
+    pub leader_only: bool,
     /// What the server may send at most.
     pub limits: Limits,
 }
@@ -42,6 +45,7 @@ impl Default for Options {
             probe_interval: Duration::from_secs(5),
             backoff_first: Duration::from_millis(100),
             backoff_last: Duration::from_secs(4),
+            leader_only: false,
             limits: Limits::default(),
         }
     }
