@@ -240,7 +240,7 @@ pub(crate) fn port_names(client: &Client) -> Vec<String> {
     names
 }
 
-fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let program = command.get_program().to_owned();
     let output = command.output().unwrap_or_else(|error| {
         panic!("this test needs {program:?} ({error}): install openvswitch-switch")
@@ -251,7 +251,7 @@ fn run(command: &mut Command) -> Output {
 }
 
 /// Waits, in a test without a runtime of its own at hand, until a condition holds.
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "waited in vain until {what}");
