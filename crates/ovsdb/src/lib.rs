@@ -65,6 +65,8 @@ mod server_db;
 mod session;
 mod string_enum;
 mod table;
+#[cfg(feature = "ssl")]
+mod tls;
 mod transaction;
 mod update;
 mod value;
@@ -85,6 +87,8 @@ pub use reply::{ErrorKind, MalformedReply, OperationError, Reply, RpcError};
 pub use row::{Field, Fold, FromAtom, IntoAtom, IntoValue, Row};
 pub use session::{RequestError, SessionError};
 pub use table::{Change, Table};
+#[cfg(feature = "ssl")]
+pub use tls::{Identity, Tls, TlsError};
 pub use transaction::{Counted, Insert, Selected, Transaction, Update, Wait};
 pub use update::FoldError;
 pub use value::{Atom, NamedUuid, TypeError, Value};

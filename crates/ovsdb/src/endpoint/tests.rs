@@ -49,10 +49,6 @@ fn what_is_wrong_is_said() {
             r#""unix:" lacks the path of the socket: expected unix:PATH"#,
         ),
         (
-            "ssl:h:1",
-            r#""ssl:h:1": ssl is not supported yet, only unix:PATH and tcp:HOST:PORT"#,
-        ),
-        (
             "tcp::6640",
             r#""tcp::6640" lacks a host: expected tcp:HOST:PORT"#,
         ),
@@ -91,4 +87,35 @@ fn what_is_wrong_is_said() {
     ] {
         assert_eq!(error(text), expected);
     }
+}
+
+#[cfg(feature = "ssl")]
+#[test]
+fn an_ssl_endpoint_takes_its_certificates() {
+    let endpoint: Endpoint = "ssl:[::1]:6640".parse().unwrap();
+    assert_eq!(endpoint.to_string(), "ssl:[::1]:6640");
+    let tls = Tls::new("ca.pem");
+    let expected = Endpoint::Ssl {
+        host: "::1".to_owned(),
+        port: 6640,
+        tls: Some(tls.clone()),
+    };
+    assert_eq!(endpoint.with_tls(tls), expected);
+}
+
+#[cfg(not(feature = "ssl"))]
+#[test]
+fn without_the_feature_there_is_no_ssl() {
+    assert_eq!(
+        error("ssl:h:1"),
+        r#""ssl:h:1": this program was built without ssl, only unix:PATH and tcp:HOST:PORT"#
+    );
+}
+
+#[test]
+fn a_list_is_separated_by_commas() {
+    let list = Endpoint::parse_list("tcp:a:1, unix:/b").unwrap();
+    assert_eq!(list.len(), 2);
+    assert_eq!(list[1], Endpoint::Unix("/b".into()));
+    assert!(Endpoint::parse_list("tcp:a:1,,").is_err());
 }

@@ -20,4 +20,5 @@ mod reconnecting;
 mod replica;
 mod requests;
 mod restarts;
+mod ssl;
 mod transactions;
