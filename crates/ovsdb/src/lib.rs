@@ -53,6 +53,9 @@ mod column;
 mod condition;
 mod endpoint;
 mod filter;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inactivity;
 mod message;
 mod monitor;
