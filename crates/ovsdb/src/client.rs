@@ -4,28 +4,42 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::endpoint::Endpoint;
-use crate::message::{self, Limits};
-use crate::monitor::{Monitor, SchemaMismatch};
+use crate::message;
+use crate::monitor::Monitor;
 use crate::replica::Replica;
-use crate::reply::{
-    ErrorKind, MalformedReply, OperationError, Reply, RpcError, Verdict, parse_reply,
-};
+use crate::reply::{Reply, Verdict, parse_reply};
 use crate::row::Row;
-use crate::session::{Command, RequestError, SessionError};
+use crate::session::{Command, RequestError};
 use crate::table::Change;
 use crate::transaction::Transaction;
-use crate::update::FoldError;
 
 mod connection;
+mod error;
+mod establish;
+mod following;
+mod group;
+mod lock;
+mod once;
+mod options;
+mod request;
+
+use following::Following;
+use group::Group;
+use lock::Locks;
+
+pub use error::{ConnectError, TransactError};
+pub use lock::{Lock, LockError, LockState};
+pub use once::Once;
+pub use options::{Options, State};
+pub use request::CallError;
 
 /// A connection to a database that heals itself. Clones share it, and it ends with the last one.
 #[derive(Clone, Debug)]
@@ -37,137 +51,22 @@ pub struct Client {
 /// What clients share with the task behind them.
 #[derive(Debug)]
 struct Shared {
-    endpoint: Endpoint,
-    monitor: Monitor,
+    /// At least one, in the order in which they are tried.
+    endpoints: Vec<Endpoint>,
+    /// Which of them it is, or was last.
+    current: AtomicUsize,
+    database: String,
+    following: Following,
     options: Options,
     replica: RwLock<Replica>,
     state: watch::Sender<State>,
+    locks: Locks,
     next_id: AtomicU64,
+    group: Group,
 }
 
-/// Whether there is a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// The replica is live.
-    Connected {
-        /// How many connections there were, this one included.
-        generation: u64,
-    },
-    /// The replica is as it was when the connection was lost, and a new one is being attempted.
-    Disconnected {
-        /// Why the last connection, or the last attempt, failed.
-        reason: Arc<str>,
-    },
-}
-
-/// Times and limits of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// How long a connection may take to be established.
-    pub connect_timeout: Duration,
-    /// After how much silence the server is probed; after as much again it is given up.
-    pub probe_interval: Duration,
-    /// The first delay before a new attempt to connect.
-    pub backoff_first: Duration,
-    /// The longest delay before a new attempt to connect.
-    pub backoff_last: Duration,
-    /// What the server may send at most.
-    pub limits: Limits,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(10),
-            probe_interval: Duration::from_secs(5),
-            backoff_first: Duration::from_millis(100),
-            backoff_last: Duration::from_secs(4),
-            limits: Limits::default(),
-        }
-    }
-}
-
-/// Why a connection could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Nothing can be reached there.
-    #[error("cannot connect to {endpoint}")]
-    Unreachable {
-        /// Where.
-        endpoint: Endpoint,
-        /// The system's reason: no such file, permission denied, connection refused, ...
-        source: io::Error,
-    },
-    /// Nothing answered in time.
-    #[error("cannot connect to {endpoint} within {} ms", .after.as_millis())]
-    TimedOut {
-        /// Where.
-        endpoint: Endpoint,
-        /// How long it was tried.
-        after: Duration,
-    },
-    /// The connection ended before the replica was complete, perhaps because there is no OVSDB
-    /// server at its other end ([`SessionError::Protocol`]).
-    #[error("the connection to {endpoint} failed")]
-    Failed {
-        /// Where.
-        endpoint: Endpoint,
-        /// Why it ended.
-        source: SessionError,
-    },
-    /// The server refused to tell the schema (it may not have the database) or to be monitored.
-    #[error("the server at {endpoint} refused {method}")]
-    Refused {
-        /// Where.
-        endpoint: Endpoint,
-        /// The request.
-        method: &'static str,
-        /// The server's reason.
-        source: RpcError,
-    },
-    /// The database is not as the row types need it.
-    #[error(transparent)]
-    Schema(#[from] SchemaMismatch),
-    /// The server's schema is not in the form of RFC 7047 section 3.2.
-    #[error("malformed database schema")]
-    MalformedSchema(#[source] serde_json::Error),
-    /// The first snapshot does not fit the row types.
-    #[error("the server's snapshot does not fit the replica")]
-    Snapshot(#[from] FoldError),
-}
-
-/// Why a transaction was not, or perhaps not, committed.
-#[derive(Debug, thiserror::Error)]
-pub enum TransactError {
-    /// It was not sent, or its outcome is unknown, or the server refused it as a whole.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// An operation, or the commit, failed; nothing of the transaction happened.
-    #[error(transparent)]
-    Operation(#[from] OperationError),
-    /// The server answered, but not in a form that tells the outcome.
-    #[error(transparent)]
-    Malformed(#[from] MalformedReply),
-    /// It can't be written as JSON; nothing was sent.
-    #[error("cannot encode the transaction")]
-    Encode(#[source] serde_json::Error),
-}
-
-impl TransactError {
-    /// The server's word for what failed, if it had one.
-    pub fn kind(&self) -> Option<&ErrorKind> {
-        match self {
-            Self::Operation(error) => Some(&error.kind),
-            Self::Request(RequestError::Refused(error)) => Some(&error.kind),
-            Self::Request(_) | Self::Malformed(_) | Self::Encode(_) => None,
-        }
-    }
-
-    /// Whether the transaction may have been committed in spite of this error.
-    pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Request(RequestError::ConnectionLost { .. }) | Self::Malformed(_))
-    }
-}
+/// The id of the one monitor of the database that a connection has.
+const MONITOR_ID: &str = "replica";
 
 impl Client {
     /// Connects and fills the replica, with the default [`Options`].
@@ -189,18 +88,54 @@ impl Client {
         monitor: Monitor,
         options: Options,
     ) -> Result<Self, ConnectError> {
+        Self::connect_cluster([endpoint], monitor, options).await
+    }
+
+    /// Connects to one of the servers of a cluster, and fills the replica.
+    ///
+    /// The endpoints are tried in their order, again after each loss of a connection. A member
+    /// that has lost contact with its cluster is left for another, and with
+    /// [`Options::leader_only`] so is one that is not the leader.
+    ///
+    /// ```no_run
+    /// use ovsdb::{Client, Endpoint, Monitor, Options};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let endpoints = Endpoint::parse_list("tcp:10.0.0.1:6641,tcp:10.0.0.2:6641,tcp:10.0.0.3:6641")?;
+    /// let options = Options { leader_only: true, ..Options::default() };
+    /// let client = Client::connect_cluster(endpoints, Monitor::new("OVN_Northbound"), options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None of them could be connected to. The error is that of the last.
+    pub async fn connect_cluster(
+        endpoints: impl IntoIterator<Item = Endpoint>,
+        monitor: Monitor,
+        options: Options,
+    ) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
+            endpoints: endpoints.into_iter().collect(),
+            current: AtomicUsize::new(0),
+            database: monitor.database().to_owned(),
             replica: RwLock::new(monitor.empty_replica()),
-            endpoint,
-            monitor,
+            following: Following::new(monitor),
             options,
-            state: watch::Sender::new(State::Disconnected { reason: "not yet connected".into() }),
+            state: watch::Sender::new(State::Disconnected {
+                reason: "not yet connected".into(),
+            }),
+            locks: Locks::default(),
             next_id: AtomicU64::new(1),
+            group: Group::default(),
         });
-        let session = shared.establish().await?;
-        shared.state.send_replace(State::Connected { generation: 1 });
+        let connection = shared.establish_any().await?;
+        shared
+            .state
+            .send_replace(State::Connected { generation: 1 });
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(connection::keep(Arc::clone(&shared), session, receiver));
+        tokio::spawn(connection::keep(Arc::clone(&shared), connection, receiver));
         Ok(Self { commands, shared })
     }
 
@@ -231,9 +166,9 @@ impl Client {
         self.shared.state.subscribe()
     }
 
-    /// Where the server is.
+    /// Where the server is that is, or was last, or is just being, connected to.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.shared.endpoint
+        self.shared.endpoint()
     }
 
     /// Executes a transaction; once it returns, the replica has its effects.
@@ -245,38 +180,67 @@ impl Client {
     ///
     /// See [`TransactError`]; without a connection it fails at once.
     pub async fn transact(&self, tx: Transaction) -> Result<Reply, TransactError> {
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        self.begin(&tx)?.reply(&tx).await
+    }
+
+    /// Sends a transaction, now.
+    fn begin(&self, tx: &Transaction) -> Result<InFlight<'_>, TransactError> {
+        let params = tx.params(&self.shared.database);
+        self.send("transact", params)
+            .map_err(|error| TransactError::Encode(Arc::new(error)))
+    }
+
+    /// Sends a request, now.
+    fn send(
+        &self,
+        method: &str,
+        params: impl Serialize,
+    ) -> Result<InFlight<'_>, serde_json::Error> {
+        let id = self.shared.next_id();
         let mut text = Vec::new();
-        let params = tx.params(self.shared.monitor.database());
-        message::write_request(&mut text, id, "transact", params).map_err(TransactError::Encode)?;
-        let result = self.request(id, text).await?;
-        match parse_reply(&tx, &result)? {
+        message::write_request(&mut text, id, method, params)?;
+        let (reply, response) = oneshot::channel();
+        if let Err(unsent) = self.commands.send(Command::Request { id, text, reply }) {
+            unsent.0.refuse(&client_ended());
+        }
+        Ok(InFlight {
+            commands: &self.commands,
+            id: Some(id),
+            response,
+        })
+    }
+}
+
+/// A request that is on its way. If nobody waits for its response any more, it is cancelled
+/// (RFC 7047 section 4.1.4).
+struct InFlight<'a> {
+    commands: &'a mpsc::UnboundedSender<Command>,
+    id: Option<u64>,
+    response: oneshot::Receiver<Result<Box<RawValue>, RequestError>>,
+}
+
+impl InFlight<'_> {
+    /// Waits for the response.
+    async fn response(mut self) -> Result<Box<RawValue>, RequestError> {
+        let result = (&mut self.response).await;
+        self.id = None;
+        result.unwrap_or_else(|_| {
+            let reason = client_ended();
+            Err(RequestError::ConnectionLost { reason })
+        })
+    }
+
+    /// Waits for the response to a transaction.
+    async fn reply(self, tx: &Transaction) -> Result<Reply, TransactError> {
+        let result = self.response().await?;
+        match parse_reply(tx, &result)? {
             Verdict::Committed(reply) => Ok(reply),
             Verdict::Failed(error) => Err(error.into()),
         }
     }
-
-    async fn request(&self, id: u64, text: Vec<u8>) -> Result<Box<RawValue>, RequestError> {
-        let ended = || Arc::from("the client has ended");
-        let (reply, mut response) = oneshot::channel();
-        let command = Command::Request { id, text, reply };
-        if self.commands.send(command).is_err() {
-            return Err(RequestError::NotConnected { reason: ended() });
-        }
-        let mut cancel = CancelOnDrop { commands: &self.commands, id: Some(id) };
-        let result = (&mut response).await;
-        cancel.id = None;
-        result.unwrap_or_else(|_| Err(RequestError::ConnectionLost { reason: ended() }))
-    }
 }
 
-/// Tells the task behind a client that nobody waits for a response any more.
-struct CancelOnDrop<'a> {
-    commands: &'a mpsc::UnboundedSender<Command>,
-    id: Option<u64>,
-}
-
-impl Drop for CancelOnDrop<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             // Without a task there is nothing to cancel.
@@ -285,7 +249,24 @@ impl Drop for CancelOnDrop<'_> {
     }
 }
 
+fn client_ended() -> Arc<str> {
+    "the client has ended".into()
+}
+
 impl Shared {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "not by input: there is at least one endpoint, and the index is a remainder"
+    )]
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoints[self.current.load(Ordering::Relaxed) % self.endpoints.len()]
+    }
+
+    /// An id that no request of this client has had.
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
     // A panic inside `read` leaves the replica as it was, so poison means nothing here. The task
     // that writes does not panic.
 

@@ -1,4 +1,5 @@
-//! Where a server listens: `unix:PATH` or `tcp:HOST:PORT`, in the notation of ovsdb(7).
+//! Where a server listens: `unix:PATH`, `tcp:HOST:PORT` or `ssl:HOST:PORT`, in the notation of
+//! ovsdb(7).
 
 use std::fmt;
 use std::io;
@@ -7,6 +8,9 @@ use std::str::FromStr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+#[cfg(feature = "ssl")]
+use crate::tls::Tls;
 
 /// The address of an OVSDB server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +24,17 @@ pub enum Endpoint {
         /// The port.
         port: u16,
     },
+    /// A TCP port with TLS.
+    #[cfg(feature = "ssl")]
+    Ssl {
+        /// As in `Tcp`.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whom to trust, and who we are. The notation of endpoints has no place for it, see
+        /// [`Endpoint::with_tls`].
+        tls: Option<Tls>,
+    },
 }
 
 /// Text that is no address of an OVSDB server.
@@ -28,8 +43,8 @@ pub enum EndpointError {
     /// It has no scheme, or one that is not known.
     #[error("{0:?} is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT")]
     UnknownScheme(String),
-    /// It asks for TLS.
-    #[error("{0:?}: ssl is not supported yet, only unix:PATH and tcp:HOST:PORT")]
+    /// It asks for TLS, for which this crate has the feature `ssl`.
+    #[error("{0:?}: this program was built without ssl, only unix:PATH and tcp:HOST:PORT")]
     SslUnsupported(String),
     /// It has no path.
     #[error("{0:?} lacks the path of the socket: expected unix:PATH")]
@@ -52,14 +67,24 @@ impl FromStr for Endpoint {
         match text.split_once(':') {
             Some(("unix", "")) => Err(EndpointError::MissingPath(text.to_owned())),
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
-            Some(("tcp", address)) => parse_tcp(text, address),
+            Some(("tcp", address)) => {
+                let (host, port) = parse_address(text, address)?;
+                Ok(Self::Tcp { host, port })
+            }
+            #[cfg(feature = "ssl")]
+            Some(("ssl", address)) => {
+                let (host, port) = parse_address(text, address)?;
+                let tls = None;
+                Ok(Self::Ssl { host, port, tls })
+            }
+            #[cfg(not(feature = "ssl"))]
             Some(("ssl", _)) => Err(EndpointError::SslUnsupported(text.to_owned())),
             _ => Err(EndpointError::UnknownScheme(text.to_owned())),
         }
     }
 }
 
-fn parse_tcp(text: &str, address: &str) -> Result<Endpoint, EndpointError> {
+fn parse_address(text: &str, address: &str) -> Result<(String, u16), EndpointError> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((host, port)) => (host, port.strip_prefix(':')),
@@ -78,8 +103,11 @@ fn parse_tcp(text: &str, address: &str) -> Result<Endpoint, EndpointError> {
     }
     // `u16` would accept a leading plus.
     let digits = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits.and_then(|port| port.parse().ok()).filter(|port| *port != 0) {
-        Some(port) => Ok(Endpoint::Tcp { host: host.to_owned(), port }),
+    match digits
+        .and_then(|port| port.parse().ok())
+        .filter(|port| *port != 0)
+    {
+        Some(port) => Ok((host.to_owned(), port)),
         None => Err(EndpointError::InvalidPort(text.to_owned())),
     }
 }
@@ -88,9 +116,44 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp:{}:{port}", Host(host)),
+            #[cfg(feature = "ssl")]
+            Self::Ssl { host, port, .. } => write!(f, "ssl:{}:{port}", Host(host)),
         }
+    }
+}
+
+/// A host as it stands before a port.
+struct Host<'a>(&'a str);
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains(':') {
+            write!(f, "[{}]", self.0)
+        } else {
+            f.write_str(self.0)
+        }
+    }
+}
+
+impl Endpoint {
+    /// This endpoint with certificates, if it is an `ssl:` one.
+    #[cfg(feature = "ssl")]
+    #[must_use]
+    pub fn with_tls(mut self, new: Tls) -> Self {
+        if let Self::Ssl { tls, .. } = &mut self {
+            *tls = Some(new);
+        }
+        self
+    }
+
+    /// Reads several endpoints, separated by commas, such as the members of a cluster.
+    ///
+    /// # Errors
+    ///
+    /// One of them is none.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, EndpointError> {
+        text.split(',').map(|one| one.trim().parse()).collect()
     }
 }
 
@@ -109,13 +172,24 @@ impl Endpoint {
                 Ok((Box::new(reader), Box::new(writer)))
             }
             Self::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                let (reader, writer) = stream.into_split();
+                let (reader, writer) = connect_tcp(host, *port).await?.into_split();
+                Ok((Box::new(reader), Box::new(writer)))
+            }
+            #[cfg(feature = "ssl")]
+            Self::Ssl { host, port, tls } => {
+                let config = Tls::load(tls.clone()).await?;
+                let stream = connect_tcp(host, *port).await?;
+                let (reader, writer) = tokio::io::split(config.handshake(host, stream).await?);
                 Ok((Box::new(reader), Box::new(writer)))
             }
         }
     }
+}
+
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 #[cfg(test)]

@@ -52,6 +52,10 @@ mod client;
 mod column;
 mod condition;
 mod endpoint;
+mod filter;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inactivity;
 mod message;
 mod monitor;
@@ -60,17 +64,24 @@ mod operation;
 mod replica;
 mod reply;
 mod row;
+mod server_db;
 mod session;
 mod string_enum;
 mod table;
+#[cfg(feature = "ssl")]
+mod tls;
 mod transaction;
 mod update;
 mod value;
 
-pub use client::{Client, ConnectError, Options, State, TransactError};
+pub use client::{
+    CallError, Client, ConnectError, Lock, LockError, LockState, Once, Options, State,
+    TransactError,
+};
 pub use column::{Column, Ref};
 pub use condition::Where;
 pub use endpoint::{Endpoint, EndpointError};
+pub use filter::{Conjunction, Filter};
 pub use message::{DecodeError, Limits};
 pub use monitor::{Monitor, SchemaMismatch};
 pub use mutation::{Arithmetic, Container, Mutation};
@@ -79,6 +90,8 @@ pub use reply::{ErrorKind, MalformedReply, OperationError, Reply, RpcError};
 pub use row::{Field, Fold, FromAtom, IntoAtom, IntoValue, Row};
 pub use session::{RequestError, SessionError};
 pub use table::{Change, Table};
+#[cfg(feature = "ssl")]
+pub use tls::{Identity, Tls, TlsError};
 pub use transaction::{Counted, Insert, Selected, Transaction, Update, Wait};
 pub use update::FoldError;
 pub use value::{Atom, NamedUuid, TypeError, Value};

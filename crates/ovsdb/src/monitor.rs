@@ -2,6 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::filter::{Filter, Term, Terms};
 use crate::replica::Replica;
 use crate::row::Row;
 use crate::schema::Schema;
@@ -14,11 +15,12 @@ pub struct Monitor {
     tables: Vec<Wanted>,
 }
 
-/// A table and the columns wanted of it.
-#[derive(Clone, Copy, Debug)]
+/// A table and what is wanted of it.
+#[derive(Clone, Debug)]
 struct Wanted {
     table: &'static str,
     columns: &'static [&'static str],
+    rows: Terms,
     empty: fn() -> Box<dyn AnyTable>,
 }
 
@@ -59,12 +61,37 @@ impl Monitor {
 
     /// Follows the rows `R` as well.
     #[must_use]
-    pub fn table<R: Row>(mut self) -> Self {
+    pub fn table<R: Row>(self) -> Self {
+        self.table_where::<R>(Filter::all())
+    }
+
+    /// Follows those of the rows `R` that a filter lets pass, so that the others cost nothing.
+    ///
+    /// [`Client::set_filter`](crate::Client::set_filter) changes it. A server older than Open
+    /// vSwitch 2.6 does not know filters: all rows are replicated then.
+    #[must_use]
+    pub fn table_where<R: Row>(mut self, filter: Filter<R>) -> Self {
         if self.tables.iter().all(|wanted| wanted.table != R::TABLE) {
             let empty = || Box::new(Table::<R>::new()) as Box<dyn AnyTable>;
-            self.tables.push(Wanted { table: R::TABLE, columns: R::COLUMNS, empty });
+            self.tables.push(Wanted {
+                table: R::TABLE,
+                columns: R::COLUMNS,
+                rows: filter.into_terms(),
+                empty,
+            });
         }
         self
+    }
+
+    /// Takes another filter for a table. `false` if the table is not followed.
+    pub(crate) fn set_filter<R: Row>(&mut self, filter: Filter<R>) -> bool {
+        let wanted = self
+            .tables
+            .iter_mut()
+            .find(|wanted| wanted.table == R::TABLE);
+        let Some(wanted) = wanted else { return false };
+        wanted.rows = filter.into_terms();
+        true
     }
 
     pub(crate) fn database(&self) -> &str {
@@ -82,7 +109,8 @@ impl Monitor {
 
     /// Whether the schema has all that is wanted.
     pub(crate) fn check(&self, schema: &Schema) -> Result<(), SchemaMismatch> {
-        for &Wanted { table, columns, .. } in &self.tables {
+        for Wanted { table, columns, .. } in &self.tables {
+            let (table, columns) = (*table, *columns);
             let database = || schema.name.clone();
             let version = || schema.version.clone();
             let Some(found) = schema.tables.get(table) else {
@@ -107,18 +135,60 @@ impl Monitor {
     }
 }
 
-/// The `<monitor-requests>` of RFC 7047 section 4.1.5, and of `monitor_cond`.
-impl Serialize for Monitor {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(serde::Serialize)]
-        struct Request {
-            columns: &'static [&'static str],
-        }
+/// The `<monitor-requests>` of RFC 7047 section 4.1.5.
+pub(crate) struct Requests<'a>(pub(crate) &'a Monitor);
 
+/// The `<monitor-cond-requests>` of ovsdb-server(7), section 4.1.12: with conditions.
+pub(crate) struct CondRequests<'a>(pub(crate) &'a Monitor);
+
+/// The requests of `monitor_cond_change` (ovsdb-server(7), section 4.1.13).
+pub(crate) struct Conditions<'a>(pub(crate) &'a Monitor);
+
+#[derive(serde::Serialize)]
+struct Request<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    columns: Option<&'static [&'static str]>,
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    rows: Option<&'a [Term]>,
+}
+
+impl Monitor {
+    fn requests<'a, S: Serializer>(
+        &'a self,
+        serializer: S,
+        request: impl Fn(&'a Wanted) -> Request<'a>,
+    ) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.tables.len()))?;
-        for Wanted { table, columns, .. } in &self.tables {
-            map.serialize_entry(table, &[Request { columns }])?;
+        for wanted in &self.tables {
+            map.serialize_entry(wanted.table, &[request(wanted)])?;
         }
         map.end()
+    }
+}
+
+impl Serialize for Requests<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.requests(serializer, |wanted| Request {
+            columns: Some(wanted.columns),
+            rows: None,
+        })
+    }
+}
+
+impl Serialize for CondRequests<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.requests(serializer, |wanted| Request {
+            columns: Some(wanted.columns),
+            rows: (!wanted.rows.is_empty()).then_some(&wanted.rows),
+        })
+    }
+}
+
+impl Serialize for Conditions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.requests(serializer, |wanted| Request {
+            columns: None,
+            rows: Some(&wanted.rows),
+        })
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! Pure: what the updates are, and when they come, is for [`Client`](crate::Client) to know.
 
-use std::any::{Any, type_name};
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 
 use crate::row::Row;
-use crate::table::{AnyTable, Table};
+use crate::table::{AnyTable, Table, not_monitored};
 use crate::update::{FoldError, TableUpdates};
 
 /// The monitored tables, as the server last told. Every state of it is one that the database had.
@@ -96,11 +96,6 @@ impl fmt::Debug for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.tables.keys()).finish()
     }
-}
-
-#[expect(clippy::panic, reason = "documented: a mistake in the program, found at its first run")]
-fn not_monitored<R: Row>() -> ! {
-    panic!("{} of table {} is not among the monitored rows", type_name::<R>(), R::TABLE)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What the server answered to a transaction (RFC 7047 sections 4.1.3 and 5.2).
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,7 +17,7 @@ use crate::value::UuidText;
 /// The results of a transaction that was committed, by the handles of its operations.
 #[derive(Debug)]
 pub struct Reply {
-    /// In the order of their serials.
+    /// In the order of their serials, but for a reply that is yet to be split.
     outcomes: Vec<(u64, Outcome)>,
 }
 
@@ -70,6 +71,15 @@ impl Reply {
                 Ok(row)
             })
             .collect()
+    }
+
+    /// The replies of the transactions that this one was made of, which had so many operations.
+    pub(crate) fn split(self, lengths: &[usize]) -> Vec<Self> {
+        let mut outcomes = self.outcomes.into_iter();
+        let parts = lengths.iter().map(|length| Self {
+            outcomes: outcomes.by_ref().take(*length).collect(),
+        });
+        parts.collect()
     }
 
     fn outcome(&self, serial: u64) -> Option<&Outcome> {
@@ -252,11 +262,11 @@ struct RawResult {
 struct Tagged(#[allow(dead_code, reason = "the tag")] String, UuidText);
 
 /// The result array could not be understood.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum MalformedReply {
     /// It is no array of results.
     #[error("the reply to the transaction is not in the form of RFC 7047 section 4.1.3")]
-    Json(#[from] serde_json::Error),
+    Json(#[source] Arc<serde_json::Error>),
     /// An operation has no result, or one of another kind of operation.
     #[error("the reply to the transaction lacks the result of operation {index} ({operation})")]
     Missing {
@@ -265,6 +275,12 @@ pub enum MalformedReply {
         /// The operation's name and table.
         operation: String,
     },
+}
+
+impl From<serde_json::Error> for MalformedReply {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(Arc::new(error))
+    }
 }
 
 /// How a transaction went, as far as its results tell.

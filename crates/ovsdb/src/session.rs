@@ -12,85 +12,19 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::endpoint::{Reader, Writer};
 use crate::inactivity::{Inactivity, Silence};
-use crate::message::{self, DecodeError, Decoder, Limits, Message};
+use crate::message::{self, Decoder, Limits, Message};
 use crate::reply::RpcError;
-use crate::update::FoldError;
 
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The server closed it.
-    #[error("the server closed the connection")]
-    Closed,
-    /// It broke.
-    #[error("the connection broke")]
-    Io(#[from] io::Error),
-    /// The peer does not speak the protocol.
-    #[error("the peer does not speak OVSDB")]
-    Protocol(#[from] DecodeError),
-    /// The peer was silent, even when probed.
-    #[error("no sign of life from the server for {} ms", .after.as_millis())]
-    Inactive {
-        /// For how long.
-        after: Duration,
-    },
-    /// The server sent a table update that the replica can't take.
-    #[error("the server's update does not fit the replica")]
-    Update(#[from] FoldError),
-    /// The server stopped a monitor, so that the replica would go stale.
-    #[error("the server cancelled the monitor")]
-    MonitorCanceled,
-    /// The peer asks and asks and does not read the answers.
-    #[error("the server does not read what it is sent")]
-    Congested,
-    /// A message could not be written as JSON.
-    #[error("cannot encode a message")]
-    Encode(#[source] serde_json::Error),
-}
+mod command;
+mod error;
 
-/// Why a request has no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// It was not sent, because there is no connection.
-    #[error("not connected to the OVSDB server: {reason}")]
-    NotConnected {
-        /// Why there is none.
-        reason: Arc<str>,
-    },
-    /// The connection ended before the response: the server may have executed the request, or not.
-    #[error("the connection to the OVSDB server was lost, the outcome is unknown: {reason}")]
-    ConnectionLost {
-        /// Why it ended.
-        reason: Arc<str>,
-    },
-    /// The server refused it.
-    #[error("the OVSDB server refused the request")]
-    Refused(#[source] RpcError),
-}
-
-/// What other tasks ask of the task that does the IO.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// To send a request.
-    Request { id: u64, text: Vec<u8>, reply: oneshot::Sender<Result<Box<RawValue>, RequestError>> },
-    /// To forget one, since nobody waits for its response any more.
-    Cancel { id: u64 },
-}
-
-impl Command {
-    /// Answers a request that can't be sent.
-    pub(crate) fn refuse(self, reason: &Arc<str>) {
-        if let Self::Request { reply, .. } = self {
-            // Nobody may be waiting any more, here and below.
-            let _ = reply.send(Err(RequestError::NotConnected { reason: Arc::clone(reason) }));
-        }
-    }
-}
+pub(crate) use command::{Command, Notice};
+pub use error::{RequestError, SessionError};
 
 /// How much may wait to be written before further requests have to wait in their channel.
 const HIGH_WATER: usize = 1 << 20;
@@ -102,6 +36,8 @@ pub(crate) struct Session {
     decoder: Decoder,
     outgoing: Outgoing,
     pending: PendingReplies,
+    /// The locks asked for, and the requests that did.
+    locks: HashMap<Arc<str>, u64>,
     inactivity: Inactivity,
     probe_interval: Duration,
     limits: Limits,
@@ -148,6 +84,7 @@ impl Session {
             decoder: Decoder::new(limits),
             outgoing: Outgoing::default(),
             pending: HashMap::new(),
+            locks: HashMap::new(),
             inactivity: Inactivity::new(probe_interval, Instant::now()),
             probe_interval,
             limits,
@@ -195,18 +132,27 @@ impl Session {
     pub(crate) async fn run(
         &mut self,
         commands: &mut mpsc::UnboundedReceiver<Command>,
-        mut take: impl FnMut(&str, &RawValue) -> Result<(), SessionError>,
+        mut take: impl FnMut(Notice<'_>) -> Result<(), SessionError>,
     ) -> Result<(), SessionError> {
         loop {
-            self.receive::<()>(|pending, message| {
+            self.receive::<()>(|waiting, message| {
                 match message {
-                    Message::Notification { method, params } => take(&method, params)?,
-                    Message::Response { id: Some(id), result } => {
-                        if let Some(reply) = pending.remove(&id) {
+                    Message::Notification { method, params } => take(Notice::Notification {
+                        method: &method,
+                        params,
+                    })?,
+                    Message::Response {
+                        id: Some(id),
+                        result,
+                    } => {
+                        if let Some(reply) = waiting.pending.remove(&id) {
                             let result = result
                                 .map(RawValue::to_owned)
                                 .map_err(|error| RequestError::Refused(RpcError::parse(error)));
                             let _ = reply.send(result);
+                        } else if let Some(name) = waiting.lock_of(id) {
+                            let held = lock_is_held(name, result);
+                            take(Notice::Lock { name, held })?;
                         }
                     }
                     // The answer to a probe, or nothing of ours.
@@ -236,7 +182,8 @@ impl Session {
         }
     }
 
-    fn accept(&mut self, command: Command) -> Result<(), SessionError> {
+    /// Does what a command says, but for the writing.
+    pub(crate) fn accept(&mut self, command: Command) -> Result<(), SessionError> {
         match command {
             Command::Request { id, text, reply } => {
                 if reply.is_closed() {
@@ -253,14 +200,31 @@ impl Session {
                         .map_err(SessionError::Encode)?;
                 }
             }
+            Command::Lock { id, name, steal } => {
+                if !self.locks.contains_key(&name) {
+                    let method = if steal { "steal" } else { "lock" };
+                    self.write(id, method, [name.as_ref()])?;
+                    self.locks.insert(name, id);
+                }
+            }
+            Command::Unlock { id, name } => {
+                if self.locks.remove(&name).is_some() {
+                    self.write(id, "unlock", [name.as_ref()])?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn write(&mut self, id: u64, method: &str, params: impl Serialize) -> Result<(), SessionError> {
+        message::write_request(&mut self.outgoing.bytes, id, method, params)
+            .map_err(SessionError::Encode)
     }
 
     /// Hands over the messages that are there until `take` breaks; answers the server's requests.
     fn receive<T>(
         &mut self,
-        mut take: impl FnMut(&mut PendingReplies, Message<'_>) -> Result<ControlFlow<T>, SessionError>,
+        mut take: impl FnMut(Waiting<'_>, Message<'_>) -> Result<ControlFlow<T>, SessionError>,
     ) -> Result<Option<T>, SessionError> {
         while let Some(frame) = self.decoder.next_frame()? {
             match Message::parse(frame)? {
@@ -276,7 +240,11 @@ impl Session {
                     }
                 }
                 other => {
-                    if let ControlFlow::Break(value) = take(&mut self.pending, other)? {
+                    let waiting = Waiting {
+                        pending: &mut self.pending,
+                        locks: &self.locks,
+                    };
+                    if let ControlFlow::Break(value) = take(waiting, other)? {
                         return Ok(Some(value));
                     }
                 }
@@ -324,8 +292,41 @@ impl Session {
     }
 }
 
+/// Who waits for what.
+struct Waiting<'a> {
+    pending: &'a mut PendingReplies,
+    locks: &'a HashMap<Arc<str>, u64>,
+}
+
+impl Waiting<'_> {
+    /// The lock that was asked for by this request. One that was given up since is none.
+    fn lock_of(&self, id: u64) -> Option<&str> {
+        let mut locks = self.locks.iter();
+        locks
+            .find(|(_, request)| **request == id)
+            .map(|(name, _)| name.as_ref())
+    }
+}
+
+/// Reads the response to `lock` or `steal` (RFC 7047 section 4.1.8).
+fn lock_is_held(name: &str, result: Result<&RawValue, &RawValue>) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Locked {
+        locked: bool,
+    }
+
+    match result {
+        Ok(result) => serde_json::from_str(result.get()).is_ok_and(|Locked { locked }| locked),
+        Err(error) => {
+            let error = RpcError::parse(error);
+            tracing::warn!(lock = name, %error, "the OVSDB server refused a lock");
+            false
+        }
+    }
+}
+
 /// Who waits for which response.
-type PendingReplies = HashMap<u64, oneshot::Sender<Result<Box<RawValue>, RequestError>>>;
+type PendingReplies = HashMap<u64, command::Pending>;
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Pure but for the channels of its subscribers. Knows nothing of connections.
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -231,4 +231,17 @@ fn whole<R: Row>(uuid: Uuid, columns: RawColumns<'_>) -> Result<R, FoldError> {
     let mut row = R::new(uuid);
     fold_columns(&mut row, columns)?;
     Ok(row)
+}
+
+/// Ends a program that asks for a table that it does not follow.
+#[expect(
+    clippy::panic,
+    reason = "documented: a mistake in the program, found at its first run"
+)]
+pub(crate) fn not_monitored<R: Row>() -> ! {
+    panic!(
+        "{} of table {} is not among the monitored rows",
+        type_name::<R>(),
+        R::TABLE
+    )
 }

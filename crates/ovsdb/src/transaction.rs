@@ -35,7 +35,7 @@ use crate::value::NamedUuid;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
-    /// Serials ascend, and no two operations in this program have the same.
+    /// Serials ascend within what one caller wrote, and no two operations in this program have the same.
     operations: Vec<(u64, Operation)>,
 }
 
@@ -263,6 +263,33 @@ impl Transaction {
     /// this client holds the lock (RFC 7047 section 5.2.10).
     pub fn assert(&mut self, lock: impl Into<String>) {
         self.push(Operation::Assert { lock: lock.into() });
+    }
+
+    /// Whether it can be a part of a larger transaction: it does not block others, and does not
+    /// fail for certain.
+    pub(crate) fn can_be_shared(&self) -> bool {
+        self.operations
+            .iter()
+            .all(|(_, operation)| match operation {
+                Operation::Wait { timeout, .. } => *timeout == Some(0),
+                Operation::Abort => false,
+                _ => true,
+            })
+    }
+
+    /// All operations of these transactions, one after the other.
+    pub(crate) fn concat(parts: Vec<Self>) -> Self {
+        let operations = parts.into_iter().flat_map(|part| part.operations).collect();
+        Self { operations }
+    }
+
+    /// The transactions that this one was made of, which had so many operations.
+    pub(crate) fn split(self, lengths: &[usize]) -> Vec<Self> {
+        let mut operations = self.operations.into_iter();
+        let parts = lengths.iter().map(|length| Self {
+            operations: operations.by_ref().take(*length).collect(),
+        });
+        parts.collect()
     }
 
     pub(crate) fn operations(&self) -> &[(u64, Operation)] {

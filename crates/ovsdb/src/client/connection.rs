@@ -1,27 +1,26 @@
-//! The task behind a client: makes connections, keeps the replica in step, starts over on a loss.
+//! The task behind a client: keeps the replica in step, and starts over when a connection is lost.
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::{ConnectError, Shared, State, chain};
+use super::establish::{Connection, SERVER_MONITOR_ID};
+use super::lock::LockState;
+use super::{MONITOR_ID, Shared, State, chain};
 use crate::backoff::Backoff;
-use crate::reply::{ErrorKind, RpcError};
-use crate::schema::Schema;
-use crate::session::{Command, Session, SessionError};
+use crate::replica::Replica;
+use crate::session::{Command, Notice, Session, SessionError};
 use crate::update::{FoldError, TableUpdates};
-
-/// The id of the one monitor that a connection has.
-const MONITOR_ID: &str = "replica";
+use crate::value::UuidText;
 
 /// Keeps a connection until all clients are gone.
 pub(super) async fn keep(
     shared: Arc<Shared>,
-    mut session: Session,
+    mut connection: Connection,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let options = &shared.options;
@@ -29,28 +28,42 @@ pub(super) async fn keep(
     let mut generation = 1;
     loop {
         let since = Instant::now();
-        let end = session.run(&mut commands, |method, params| shared.take(method, params)).await;
+        let Connection { session, databases } = &mut connection;
+        let end = match shared.ask_for_locks(session) {
+            Ok(()) => {
+                let take = |notice: Notice<'_>| shared.take(databases, &notice);
+                session.run(&mut commands, take).await
+            }
+            Err(error) => Err(error),
+        };
         let Err(error) = end else { return };
         let mut reason = chain(&error);
-        tracing::warn!(endpoint = %shared.endpoint, %reason, "lost the connection to OVSDB");
+        tracing::warn!(endpoint = %shared.endpoint(), %reason, "lost the connection to OVSDB");
         // The state first, so that whoever learns of a lost request finds it.
+        shared.locks.lose_all();
         shared.disconnected(&reason);
-        session.fail_pending(&reason);
-        drop(session);
+        connection.session.fail_pending(&reason);
+        drop(connection);
         // A server that hangs up on us again and again is no reason to hurry.
         if since.elapsed() > options.backoff_last {
             backoff.reset();
         }
-        session = loop {
+        // The one that was lost counts as tried in this round.
+        let mut tried = 1;
+        connection = loop {
             let attempt = async {
-                sleep(backoff.delay()).await;
+                if tried % shared.endpoints.len() == 0 {
+                    sleep(backoff.delay()).await;
+                }
+                tried += 1;
+                shared.current.fetch_add(1, Ordering::Relaxed);
                 shared.establish().await
             };
             match refusing(&mut commands, &reason, attempt).await {
-                Some(Ok(session)) => break session,
+                Some(Ok(connection)) => break connection,
                 Some(Err(error)) => {
                     reason = chain(&error);
-                    tracing::debug!(endpoint = %shared.endpoint, %reason, "still no connection");
+                    tracing::debug!(endpoint = %shared.endpoint(), %reason, "still no connection");
                     shared.disconnected(&reason);
                 }
                 None => return,
@@ -58,7 +71,7 @@ pub(super) async fn keep(
         };
         generation += 1;
         shared.state.send_replace(State::Connected { generation });
-        tracing::info!(endpoint = %shared.endpoint, generation, "connected to OVSDB again");
+        tracing::info!(endpoint = %shared.endpoint(), generation, "connected to OVSDB again");
     }
 }
 
@@ -78,61 +91,16 @@ async fn refusing<T>(
 }
 
 impl Shared {
-    /// Connects, checks the schema, asks to be told of changes and takes the first snapshot.
-    pub(super) async fn establish(&self) -> Result<Session, ConnectError> {
-        let options = &self.options;
-        let endpoint = || self.endpoint.clone();
-        let after = options.connect_timeout;
-        let stream = timeout(after, self.endpoint.open())
-            .await
-            .map_err(|_| ConnectError::TimedOut { endpoint: endpoint(), after })?
-            .map_err(|source| ConnectError::Unreachable { endpoint: endpoint(), source })?;
-        let mut session = Session::new(stream, options.limits, options.probe_interval);
-        self.check_schema(&mut session).await?;
-        if !self.monitor.is_empty() {
-            self.start_monitor(&mut session).await?;
+    /// Asks on a new connection for all locks wanted.
+    fn ask_for_locks(&self, session: &mut Session) -> Result<(), SessionError> {
+        for name in self.locks.names() {
+            session.accept(Command::Lock {
+                id: self.next_id(),
+                name,
+                steal: false,
+            })?;
         }
-        Ok(session)
-    }
-
-    async fn check_schema(&self, session: &mut Session) -> Result<(), ConnectError> {
-        let method = "get_schema";
-        let schema = session
-            .call(method, [self.monitor.database()], |schema| {
-                serde_json::from_str::<Schema>(schema.get())
-            })
-            .await
-            .map_err(|source| self.failed(source))?
-            .map_err(|source| self.refused(method, source))?
-            .map_err(ConnectError::MalformedSchema)?;
-        Ok(self.monitor.check(&schema)?)
-    }
-
-    /// `monitor_cond` (ovsdb-server(7), section 4.1.12), or `monitor` (RFC 7047 section 4.1.5)
-    /// where the server has no other.
-    async fn start_monitor(&self, session: &mut Session) -> Result<(), ConnectError> {
-        let mut method = "monitor_cond";
-        let mut answer = self.monitor_by(session, method).await?;
-        if answer.as_ref().is_err_and(is_unknown_method) {
-            method = "monitor";
-            answer = self.monitor_by(session, method).await?;
-        }
-        Ok(answer.map_err(|source| self.refused(method, source))??)
-    }
-
-    async fn monitor_by(
-        &self,
-        session: &mut Session,
-        method: &str,
-    ) -> Result<Result<Result<(), FoldError>, RpcError>, ConnectError> {
-        let params = (self.monitor.database(), MONITOR_ID, &self.monitor);
-        session
-            .call(method, params, |snapshot| {
-                let snapshot = serde_json::from_str(snapshot.get())?;
-                self.write().replace(snapshot)
-            })
-            .await
-            .map_err(|source| self.failed(source))
+        Ok(())
     }
 
     /// Tells why there is no connection, but not the same again and again.
@@ -145,33 +113,80 @@ impl Shared {
         });
     }
 
-    /// Takes a notification.
-    fn take(&self, method: &str, params: &RawValue) -> Result<(), SessionError> {
-        match method {
-            // Both have a monitor id first; what differs is inside (RFC 7047 section 4.1.6,
-            // ovsdb-server(7), section 4.1.14).
-            "update" | "update2" => {
-                let (_, updates): (IgnoredAny, TableUpdates<'_>) =
-                    serde_json::from_str(params.get()).map_err(FoldError::from)?;
-                Ok(self.write().fold(updates)?)
-            }
-            "monitor_canceled" => Err(SessionError::MonitorCanceled),
-            other => {
-                tracing::debug!(method = other, "ignored a notification");
+    fn take(
+        &self,
+        databases: &mut Option<Replica>,
+        notice: &Notice<'_>,
+    ) -> Result<(), SessionError> {
+        match *notice {
+            Notice::Lock { name, held } => {
+                let state = if held {
+                    LockState::Held
+                } else {
+                    LockState::Waiting
+                };
+                self.locks.set(name, state);
                 Ok(())
             }
+            Notice::Notification { method, params } => match method {
+                // What differs between the first two is inside (RFC 7047 section 4.1.6,
+                // ovsdb-server(7), section 4.1.14).
+                "update" | "update2" => {
+                    let (id, updates): (String, TableUpdates<'_>) = parse(params)?;
+                    self.fold(databases, &id, updates)
+                }
+                // ovsdb-server(7), section 4.1.15.
+                "update3" => {
+                    let (id, UuidText(last), updates): (String, _, TableUpdates<'_>) =
+                        parse(params)?;
+                    self.fold(databases, &id, updates)?;
+                    self.following.set_last(Some(last));
+                    Ok(())
+                }
+                "locked" | "stolen" => {
+                    let [name]: [String; 1] = parse(params)?;
+                    let state = if method == "locked" {
+                        LockState::Held
+                    } else {
+                        LockState::Stolen
+                    };
+                    self.locks.set(&name, state);
+                    Ok(())
+                }
+                "monitor_canceled" => Err(SessionError::MonitorCanceled),
+                other => {
+                    tracing::debug!(method = other, "ignored a notification");
+                    Ok(())
+                }
+            },
         }
     }
 
-    fn failed(&self, source: SessionError) -> ConnectError {
-        ConnectError::Failed { endpoint: self.endpoint.clone(), source }
-    }
-
-    fn refused(&self, method: &'static str, source: RpcError) -> ConnectError {
-        ConnectError::Refused { endpoint: self.endpoint.clone(), method, source }
+    fn fold(
+        &self,
+        databases: &mut Option<Replica>,
+        monitor: &str,
+        updates: TableUpdates<'_>,
+    ) -> Result<(), SessionError> {
+        match (monitor, databases) {
+            (SERVER_MONITOR_ID, Some(databases)) => {
+                databases.fold(updates)?;
+                self.accept_role(self.role(databases))
+            }
+            (MONITOR_ID, _) => {
+                let folded = self.write().fold(updates);
+                if folded.is_err() {
+                    // The differences since would not fit either.
+                    self.following.set_last(None);
+                }
+                Ok(folded?)
+            }
+            // Sent before the server heard that it was cancelled.
+            _ => Ok(()),
+        }
     }
 }
 
-fn is_unknown_method(error: &RpcError) -> bool {
-    error.kind == ErrorKind::UnknownMethod
+fn parse<'a, T: serde::Deserialize<'a>>(params: &'a RawValue) -> Result<T, FoldError> {
+    Ok(serde_json::from_str(params.get())?)
 }

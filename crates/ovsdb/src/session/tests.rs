@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use serde_json::{Value as Json, json};
 use tokio::io::{DuplexStream, duplex, split};
+use tokio::sync::oneshot;
 
 use super::*;
 
@@ -54,7 +55,7 @@ fn request(id: u64, method: &str, params: impl Serialize) -> (Command, Answer) {
 
 /// Runs a session until the peer hangs up; returns its error.
 async fn run(mut session: Session, mut commands: mpsc::UnboundedReceiver<Command>) -> SessionError {
-    let end = session.run(&mut commands, |_, _| Ok(())).await;
+    let end = session.run(&mut commands, |_| Ok(())).await;
     let error = end.expect_err("the session ended without an error");
     session.fail_pending(&Arc::from(error.to_string()));
     error
@@ -91,8 +92,10 @@ async fn messages_after_a_response_wait_for_their_turn() {
     let (_sender, mut commands) = mpsc::unbounded_channel();
     let mut taken = Vec::new();
     let end = session
-        .run(&mut commands, |method, _| {
-            taken.push(method.to_owned());
+        .run(&mut commands, |notice| {
+            if let Notice::Notification { method, .. } = notice {
+                taken.push(method.to_owned());
+            }
             Ok(())
         })
         .await;
@@ -130,7 +133,7 @@ async fn notifications_are_taken_before_the_response_behind_them() {
     let (command, mut answer) = request(1, "transact", ());
     sender.send(command).unwrap();
     let mut taken = 0;
-    let session = session.run(&mut commands, |_, _| {
+    let session = session.run(&mut commands, |_| {
         taken += 1;
         assert!(answer.try_recv().is_err(), "the response came first");
         Ok(())
@@ -295,5 +298,5 @@ async fn a_session_ends_with_the_last_of_its_clients() {
     let (mut session, _peer) = pair();
     let (sender, mut commands) = mpsc::unbounded_channel();
     drop(sender);
-    assert!(session.run(&mut commands, |_, _| Ok(())).await.is_ok());
+    assert!(session.run(&mut commands, |_| Ok(())).await.is_ok());
 }

@@ -87,6 +87,13 @@ impl Peer {
         self.send(&json!({"id": request["id"], "result": null, "error": error})).await;
     }
 
+    /// Plays a server that knows `monitor_cond` and nothing newer.
+    async fn answer_monitor(&mut self, snapshot: Value) {
+        self.refuse("monitor_cond_since", json!("unknown method"))
+            .await;
+        self.answer("monitor_cond", snapshot).await;
+    }
+
     /// Answers `get_schema` with all that the client wants.
     async fn answer_schema(&mut self) {
         let columns: serde_json::Map<String, Value> =
@@ -125,6 +132,7 @@ async fn an_old_server_is_monitored_in_the_old_way() {
         let (client, mut peer) = fake
             .connect(quick(), async |mut peer| {
                 peer.answer_schema().await;
+                peer.refuse("monitor_cond_since", error.clone()).await;
                 peer.refuse("monitor_cond", error).await;
                 let snapshot = json!({"Port": {ONE: {"new": row("p1", json!(5))}}});
                 peer.answer("monitor", snapshot).await;
@@ -152,7 +160,8 @@ async fn columns_that_update2_leaves_out_have_their_defaults() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer("monitor_cond", json!({"Port": {ONE: {"initial": {"name": "p1"}}}})).await;
+            peer.answer_monitor(json!({"Port": {ONE: {"initial": {"name": "p1"}}}}))
+                .await;
             peer
         })
         .await;
@@ -180,7 +189,7 @@ async fn an_echo_of_the_server_is_answered() {
             peer.send(&echo("early")).await;
             peer.answer_schema().await;
             assert_eq!(peer.receive().await, answer("early"));
-            peer.answer("monitor_cond", json!({})).await;
+            peer.answer_monitor(json!({})).await;
             peer
         })
         .await;
@@ -196,7 +205,7 @@ async fn a_server_that_falls_silent_is_left_for_a_new_connection() {
     let (client, mut silent) = fake
         .connect(options, async |mut peer| {
             peer.answer_schema().await;
-            peer.answer("monitor_cond", json!({})).await;
+            peer.answer_monitor(json!({})).await;
             peer
         })
         .await;
@@ -207,7 +216,7 @@ async fn a_server_that_falls_silent_is_left_for_a_new_connection() {
     assert_eq!(reason, "no sign of life from the server for 100 ms");
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
-    peer.answer("monitor_cond", json!({})).await;
+    peer.answer_monitor(json!({})).await;
     connection(&client, 2).await;
 }
 
@@ -241,7 +250,8 @@ async fn an_update_that_does_not_fit_is_healed_by_a_new_snapshot() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer("monitor_cond", json!({"Port": {ONE: {"initial": {"name": "p1"}}}})).await;
+            peer.answer_monitor(json!({"Port": {ONE: {"initial": {"name": "p1"}}}}))
+                .await;
             peer
         })
         .await;
@@ -264,7 +274,8 @@ async fn an_update_that_does_not_fit_is_healed_by_a_new_snapshot() {
     replica_has_ports(&client, [("p1", None)]).await;
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
-    peer.answer("monitor_cond", json!({"Port": {TWO: {"initial": {"name": "p2"}}}})).await;
+    peer.answer_monitor(json!({"Port": {TWO: {"initial": {"name": "p2"}}}}))
+        .await;
     connection(&client, 2).await;
     replica_has_ports(&client, [("p2", None)]).await;
 }
@@ -275,7 +286,7 @@ async fn a_monitor_that_the_server_cancels_is_set_up_anew() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer("monitor_cond", json!({})).await;
+            peer.answer_monitor(json!({})).await;
             peer
         })
         .await;
@@ -284,6 +295,6 @@ async fn a_monitor_that_the_server_cancels_is_set_up_anew() {
     assert_eq!(disconnection(&client).await, "the server cancelled the monitor");
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
-    peer.answer("monitor_cond", json!({})).await;
+    peer.answer_monitor(json!({})).await;
     connection(&client, 2).await;
 }

@@ -1,6 +1,7 @@
 //! A private `ovsdb-server` in a temporary directory, and waiting with a deadline.
 
 use std::fs::File;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -16,10 +17,12 @@ pub(crate) const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Where a server listens.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Listen {
     Unix,
     Tcp,
+    /// With further arguments for the server.
+    Ssl(Vec<String>),
 }
 
 /// A running server with a database of its own. It dies with this value.
@@ -27,6 +30,8 @@ pub(crate) struct Server {
     dir: TempDir,
     listen: Listen,
     process: Option<Child>,
+    /// The port that the server was told, and so does not log.
+    fixed_port: Option<u16>,
 }
 
 impl Server {
@@ -44,6 +49,15 @@ impl Server {
         server
     }
 
+    /// The same on a TCP port with TLS, with the options that this takes.
+    pub(crate) fn start_ssl(options: Vec<String>) -> Self {
+        let server = Self::create(&read_schema(), Listen::Ssl(options));
+        run(Command::new("ovs-vsctl")
+            .arg(format!("--db=unix:{}", server.path("socket").display()))
+            .args(["--no-wait", "init"]));
+        server
+    }
+
     /// A server with an empty database of another schema.
     pub(crate) fn with_schema(schema: &serde_json::Value) -> Self {
         Self::create(schema, Listen::Unix)
@@ -53,8 +67,16 @@ impl Server {
         let dir = TempDir::with_prefix("ovsdb-test-").unwrap();
         let file = dir.path().join("schema");
         std::fs::write(&file, schema.to_string()).unwrap();
-        run(Command::new("ovsdb-tool").arg("create").arg(dir.path().join("db")).arg(file));
-        let mut server = Self { dir, listen, process: None };
+        run(Command::new("ovsdb-tool")
+            .arg("create")
+            .arg(dir.path().join("db"))
+            .arg(file));
+        let mut server = Self {
+            dir,
+            listen,
+            process: None,
+            fixed_port: None,
+        };
         server.restart();
         server
     }
@@ -62,14 +84,30 @@ impl Server {
     /// Starts the server (again), and waits until it listens.
     pub(crate) fn restart(&mut self) {
         assert!(self.process.is_none(), "the server is running");
-        let remote = match self.listen {
-            Listen::Unix => format!("punix:{}", self.path("socket").display()),
-            Listen::Tcp => "ptcp:0:127.0.0.1".to_owned(),
+        self.start_on(0);
+    }
+
+    /// Starts the server again where its clients look for it.
+    pub(crate) fn restart_on_same_port(&mut self) {
+        self.fixed_port = self.port();
+        self.start_on(self.fixed_port.unwrap());
+    }
+
+    fn start_on(&mut self, port: u16) {
+        let unix = format!("--remote=punix:{}", self.path("socket").display());
+        let remotes = match &self.listen {
+            Listen::Unix => vec![unix],
+            Listen::Tcp => vec![format!("--remote=ptcp:{port}:127.0.0.1")],
+            Listen::Ssl(options) => {
+                let mut remotes = vec![unix, format!("--remote=pssl:{port}:127.0.0.1")];
+                remotes.extend(options.iter().cloned());
+                remotes
+            }
         };
         let log = File::create(self.path("log")).unwrap();
         let child = Command::new("ovsdb-server")
             .arg(self.path("db"))
-            .arg(format!("--remote={remote}"))
+            .args(remotes)
             .arg(format!("--unixctl={}", self.path("control").display()))
             .args(["--no-chdir", "-vconsole:info", "-vsyslog:off"])
             .stdin(Stdio::null())
@@ -78,11 +116,16 @@ impl Server {
             .spawn()
             .expect("this test needs ovsdb-server: install openvswitch-switch");
         self.process = Some(child);
-        match self.listen {
+        match &self.listen {
             Listen::Unix => wait_until("the server listens", || {
                 std::os::unix::net::UnixStream::connect(self.path("socket")).is_ok()
             }),
-            Listen::Tcp => wait_until("the server says its port", || self.port().is_some()),
+            Listen::Tcp | Listen::Ssl(_) => {
+                wait_until("the server listens", || {
+                    let port = self.port();
+                    port.is_some_and(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
+                });
+            }
         }
     }
 
@@ -94,6 +137,19 @@ impl Server {
         }
         // A killed server leaves its socket, and a new one would remove it; until then, none.
         let _ = std::fs::remove_file(self.path("socket"));
+    }
+
+    /// Stops the server as it stands, so that it takes requests and does not serve them.
+    pub(crate) fn freeze(&self) {
+        let id = self.process.as_ref().unwrap().id();
+        run(Command::new("kill").args(["-STOP", &id.to_string()]));
+    }
+
+    /// How many records its database file has: one a transaction that changed something.
+    pub(crate) fn log_records(&self) -> usize {
+        let file = std::fs::read_to_string(self.path("db")).unwrap();
+        let header = |line: &&str| line.starts_with("OVSDB JSON ");
+        file.lines().filter(header).count()
     }
 
     /// Changes the database of a server that is down.
@@ -110,11 +166,18 @@ impl Server {
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        match self.listen {
+        let host = "127.0.0.1".to_owned();
+        match &self.listen {
             Listen::Unix => Endpoint::Unix(self.path("socket")),
-            Listen::Tcp => {
-                Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: self.port().unwrap() }
-            }
+            Listen::Tcp => Endpoint::Tcp {
+                host,
+                port: self.port().unwrap(),
+            },
+            Listen::Ssl(_) => Endpoint::Ssl {
+                host,
+                port: self.port().unwrap(),
+                tls: None,
+            },
         }
     }
 
@@ -136,8 +199,11 @@ impl Server {
         self.dir.path().join(name)
     }
 
-    /// The port that the server's log tells.
+    /// The port, which the server's log tells unless it was told one.
     fn port(&self) -> Option<u16> {
+        if self.fixed_port.is_some() {
+            return self.fixed_port;
+        }
         let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
         let (_, rest) = log.split_once("listening on port ")?;
         rest.split_once('\n')?.0.trim().parse().ok()
@@ -200,7 +266,7 @@ pub(crate) fn port_names(client: &Client) -> Vec<String> {
     names
 }
 
-fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let program = command.get_program().to_owned();
     let output = command.output().unwrap_or_else(|error| {
         panic!("this test needs {program:?} ({error}): install openvswitch-switch")
@@ -211,7 +277,7 @@ fn run(command: &mut Command) -> Output {
 }
 
 /// Waits, in a test without a runtime of its own at hand, until a condition holds.
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < DEADLINE, "waited in vain until {what}");

@@ -9,9 +9,16 @@
     reason = "in a test that is how to fail, in its functions without #[test] as well"
 )]
 
+mod cluster;
+mod cluster_lab;
 mod connecting;
 mod fake;
+mod group_commit;
 mod lab;
+mod locks;
 mod reconnecting;
 mod replica;
+mod requests;
+mod restarts;
+mod ssl;
 mod transactions;
