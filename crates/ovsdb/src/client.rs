@@ -123,17 +123,13 @@ impl Client {
             replica: RwLock::new(monitor.empty_replica()),
             following: Following::new(monitor),
             options,
-            state: watch::Sender::new(State::Disconnected {
-                reason: "not yet connected".into(),
-            }),
+            state: watch::Sender::new(State::Disconnected { reason: "not yet connected".into() }),
             locks: Locks::default(),
             next_id: AtomicU64::new(1),
             group: Group::default(),
         });
         let connection = shared.establish_any().await?;
-        shared
-            .state
-            .send_replace(State::Connected { generation: 1 });
+        shared.state.send_replace(State::Connected { generation: 1 });
         let (commands, receiver) = mpsc::unbounded_channel();
         tokio::spawn(connection::keep(Arc::clone(&shared), connection, receiver));
         Ok(Self { commands, shared })
@@ -186,8 +182,7 @@ impl Client {
     /// Sends a transaction, now.
     fn begin(&self, tx: &Transaction) -> Result<InFlight<'_>, TransactError> {
         let params = tx.params(&self.shared.database);
-        self.send("transact", params)
-            .map_err(|error| TransactError::Encode(Arc::new(error)))
+        self.send("transact", params).map_err(|error| TransactError::Encode(Arc::new(error)))
     }
 
     /// Sends a request, now.
@@ -203,11 +198,7 @@ impl Client {
         if let Err(unsent) = self.commands.send(Command::Request { id, text, reply }) {
             unsent.0.refuse(&client_ended());
         }
-        Ok(InFlight {
-            commands: &self.commands,
-            id: Some(id),
-            response,
-        })
+        Ok(InFlight { commands: &self.commands, id: Some(id), response })
     }
 }
 

@@ -103,10 +103,7 @@ fn parse_address(text: &str, address: &str) -> Result<(String, u16), EndpointErr
     }
     // `u16` would accept a leading plus.
     let digits = port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    match digits
-        .and_then(|port| port.parse().ok())
-        .filter(|port| *port != 0)
-    {
+    match digits.and_then(|port| port.parse().ok()).filter(|port| *port != 0) {
         Some(port) => Ok((host.to_owned(), port)),
         None => Err(EndpointError::InvalidPort(text.to_owned())),
     }
@@ -128,11 +125,7 @@ struct Host<'a>(&'a str);
 
 impl fmt::Display for Host<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.contains(':') {
-            write!(f, "[{}]", self.0)
-        } else {
-            f.write_str(self.0)
-        }
+        if self.0.contains(':') { write!(f, "[{}]", self.0) } else { f.write_str(self.0) }
     }
 }
 

@@ -69,18 +69,11 @@ impl<R: Row> Filter<R> {
                 (Some(_), Some(_)) => return Err(Conjunction),
             }
         }
-        Ok(if terms.is_empty() {
-            Self::none()
-        } else {
-            Self::of(terms)
-        })
+        Ok(if terms.is_empty() { Self::none() } else { Self::of(terms) })
     }
 
     const fn of(terms: Terms) -> Self {
-        Self {
-            terms,
-            row: PhantomData,
-        }
+        Self { terms, row: PhantomData }
     }
 
     pub(crate) fn into_terms(self) -> Terms {
@@ -111,10 +104,7 @@ mod tests {
     #[test]
     fn conditions_are_alternatives() {
         let filter = Filter::any([Port::NAME.eq("p0"), Port::TAG.eq(Some(5))]).unwrap();
-        assert_eq!(
-            wire(filter),
-            json!([["name", "==", "p0"], ["tag", "==", 5]])
-        );
+        assert_eq!(wire(filter), json!([["name", "==", "p0"], ["tag", "==", 5]]));
     }
 
     #[test]

@@ -17,10 +17,7 @@ use crate::transaction::Transaction;
 use crate::update::TableUpdates;
 
 /// Small ones, so that they are met.
-const LIMITS: Limits = Limits {
-    message_size: 4096,
-    depth: 16,
-};
+const LIMITS: Limits = Limits { message_size: 4096, depth: 16 };
 
 /// Decodes a stream in pieces and as a whole. Both must give the same messages and the same end.
 ///
@@ -90,10 +87,7 @@ fn read(frame: &[u8]) {
 /// Folds updates into a replica: some well-formed, some not, in any order. The indexes must fit
 /// the rows, and the changes told must lead from one state to the next.
 pub fn fold(input: &[u8]) {
-    let monitor = Monitor::new("db")
-        .table::<Port>()
-        .table::<Interface>()
-        .table::<Bridge>();
+    let monitor = Monitor::new("db").table::<Port>().table::<Interface>().table::<Bridge>();
     let mut replica = monitor.empty_replica();
     let mut changes = replica.table_mut::<Port>().subscribe();
     let mut followed: BTreeMap<Uuid, Arc<Port>> = BTreeMap::new();
@@ -105,11 +99,7 @@ pub fn fold(input: &[u8]) {
         let Ok(updates) = serde_json::from_str::<TableUpdates<'_>>(&text) else {
             continue;
         };
-        let folded = if snapshot {
-            replica.replace(updates)
-        } else {
-            replica.fold(updates)
-        };
+        let folded = if snapshot { replica.replace(updates) } else { replica.fold(updates) };
         if folded.is_err() {
             assert_eq!(contents(&replica), before, "an error left something behind");
         }

@@ -85,10 +85,7 @@ impl Monitor {
 
     /// Takes another filter for a table. `false` if the table is not followed.
     pub(crate) fn set_filter<R: Row>(&mut self, filter: Filter<R>) -> bool {
-        let wanted = self
-            .tables
-            .iter_mut()
-            .find(|wanted| wanted.table == R::TABLE);
+        let wanted = self.tables.iter_mut().find(|wanted| wanted.table == R::TABLE);
         let Some(wanted) = wanted else { return false };
         wanted.rows = filter.into_terms();
         true
@@ -168,10 +165,7 @@ impl Monitor {
 
 impl Serialize for Requests<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.requests(serializer, |wanted| Request {
-            columns: Some(wanted.columns),
-            rows: None,
-        })
+        self.0.requests(serializer, |wanted| Request { columns: Some(wanted.columns), rows: None })
     }
 }
 
@@ -186,9 +180,6 @@ impl Serialize for CondRequests<'_> {
 
 impl Serialize for Conditions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.requests(serializer, |wanted| Request {
-            columns: None,
-            rows: Some(&wanted.rows),
-        })
+        self.0.requests(serializer, |wanted| Request { columns: None, rows: Some(&wanted.rows) })
     }
 }

@@ -76,9 +76,9 @@ impl Reply {
     /// The replies of the transactions that this one was made of, which had so many operations.
     pub(crate) fn split(self, lengths: &[usize]) -> Vec<Self> {
         let mut outcomes = self.outcomes.into_iter();
-        let parts = lengths.iter().map(|length| Self {
-            outcomes: outcomes.by_ref().take(*length).collect(),
-        });
+        let parts = lengths
+            .iter()
+            .map(|length| Self { outcomes: outcomes.by_ref().take(*length).collect() });
         parts.collect()
     }
 

@@ -29,13 +29,7 @@ impl Row for Database {
     const COLUMNS: &'static [&'static str] = &["name", "model", "connected", "leader"];
 
     fn new(uuid: Uuid) -> Self {
-        Self {
-            uuid,
-            name: String::new(),
-            model: String::new(),
-            connected: false,
-            leader: false,
-        }
+        Self { uuid, name: String::new(), model: String::new(), connected: false, leader: false }
     }
 
     fn uuid(&self) -> Uuid {
@@ -68,11 +62,7 @@ pub(crate) enum Role {
 
 impl Role {
     pub(crate) fn of(database: &Database) -> Self {
-        match (
-            database.model == "clustered",
-            database.connected,
-            database.leader,
-        ) {
+        match (database.model == "clustered", database.connected, database.leader) {
             (false, ..) => Self::Alone,
             (true, false, _) => Self::Detached,
             (true, true, true) => Self::Leader,

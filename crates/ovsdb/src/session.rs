@@ -137,14 +137,10 @@ impl Session {
         loop {
             self.receive::<()>(|waiting, message| {
                 match message {
-                    Message::Notification { method, params } => take(Notice::Notification {
-                        method: &method,
-                        params,
-                    })?,
-                    Message::Response {
-                        id: Some(id),
-                        result,
-                    } => {
+                    Message::Notification { method, params } => {
+                        take(Notice::Notification { method: &method, params })?;
+                    }
+                    Message::Response { id: Some(id), result } => {
                         if let Some(reply) = waiting.pending.remove(&id) {
                             let result = result
                                 .map(RawValue::to_owned)
@@ -240,10 +236,7 @@ impl Session {
                     }
                 }
                 other => {
-                    let waiting = Waiting {
-                        pending: &mut self.pending,
-                        locks: &self.locks,
-                    };
+                    let waiting = Waiting { pending: &mut self.pending, locks: &self.locks };
                     if let ControlFlow::Break(value) = take(waiting, other)? {
                         return Ok(Some(value));
                     }
@@ -302,9 +295,7 @@ impl Waiting<'_> {
     /// The lock that was asked for by this request. One that was given up since is none.
     fn lock_of(&self, id: u64) -> Option<&str> {
         let mut locks = self.locks.iter();
-        locks
-            .find(|(_, request)| **request == id)
-            .map(|(name, _)| name.as_ref())
+        locks.find(|(_, request)| **request == id).map(|(name, _)| name.as_ref())
     }
 }
 

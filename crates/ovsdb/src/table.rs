@@ -234,14 +234,7 @@ fn whole<R: Row>(uuid: Uuid, columns: RawColumns<'_>) -> Result<R, FoldError> {
 }
 
 /// Ends a program that asks for a table that it does not follow.
-#[expect(
-    clippy::panic,
-    reason = "documented: a mistake in the program, found at its first run"
-)]
+#[expect(clippy::panic, reason = "documented: a mistake in the program, found at its first run")]
 pub(crate) fn not_monitored<R: Row>() -> ! {
-    panic!(
-        "{} of table {} is not among the monitored rows",
-        type_name::<R>(),
-        R::TABLE
-    )
+    panic!("{} of table {} is not among the monitored rows", type_name::<R>(), R::TABLE)
 }

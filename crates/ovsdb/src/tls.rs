@@ -94,11 +94,7 @@ impl From<TlsError> for io::Error {
 impl Tls {
     /// Trusts the CA whose certificate this file holds. Shows no certificate of its own.
     pub fn new(ca_certificate: impl Into<PathBuf>) -> Self {
-        Self {
-            ca_certificate: ca_certificate.into(),
-            identity: None,
-            server_name: None,
-        }
+        Self { ca_certificate: ca_certificate.into(), identity: None, server_name: None }
     }
 
     /// Shows this certificate to the server.
@@ -108,10 +104,8 @@ impl Tls {
         certificate: impl Into<PathBuf>,
         private_key: impl Into<PathBuf>,
     ) -> Self {
-        self.identity = Some(Identity {
-            certificate: certificate.into(),
-            private_key: private_key.into(),
-        });
+        self.identity =
+            Some(Identity { certificate: certificate.into(), private_key: private_key.into() });
         self
     }
 
@@ -164,10 +158,7 @@ impl Tls {
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let file = |source| TlsError::File {
-        path: path.to_owned(),
-        source,
-    };
+    let file = |source| TlsError::File { path: path.to_owned(), source };
     let certificates = CertificateDer::pem_file_iter(path).map_err(file)?;
     let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(file)?;
     if certificates.is_empty() {

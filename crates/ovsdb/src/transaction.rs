@@ -268,13 +268,11 @@ impl Transaction {
     /// Whether it can be a part of a larger transaction: it does not block others, and does not
     /// fail for certain.
     pub(crate) fn can_be_shared(&self) -> bool {
-        self.operations
-            .iter()
-            .all(|(_, operation)| match operation {
-                Operation::Wait { timeout, .. } => *timeout == Some(0),
-                Operation::Abort => false,
-                _ => true,
-            })
+        self.operations.iter().all(|(_, operation)| match operation {
+            Operation::Wait { timeout, .. } => *timeout == Some(0),
+            Operation::Abort => false,
+            _ => true,
+        })
     }
 
     /// All operations of these transactions, one after the other.
@@ -286,9 +284,9 @@ impl Transaction {
     /// The transactions that this one was made of, which had so many operations.
     pub(crate) fn split(self, lengths: &[usize]) -> Vec<Self> {
         let mut operations = self.operations.into_iter();
-        let parts = lengths.iter().map(|length| Self {
-            operations: operations.by_ref().take(*length).collect(),
-        });
+        let parts = lengths
+            .iter()
+            .map(|length| Self { operations: operations.by_ref().take(*length).collect() });
         parts.collect()
     }
 

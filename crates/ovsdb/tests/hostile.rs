@@ -26,10 +26,7 @@ const OPTIONS: Options = Options {
     backoff_first: Duration::from_millis(1),
     backoff_last: Duration::from_millis(10),
     leader_only: false,
-    limits: Limits {
-        message_size: 4 << 20,
-        depth: 64,
-    },
+    limits: Limits { message_size: 4 << 20, depth: 64 },
 };
 
 /// What a peer sends, and what the client says to it.
@@ -62,21 +59,12 @@ fn attacks() -> Vec<Attack> {
         flood(r#"{"id":null,"method":""#, (b'x', 100), too_large),
         flood(r#"{"a":"#, (b'[', 50), too_deep),
         attack("{".repeat(100_000), too_deep),
-        attack(
-            r#"{"id":null,"method":"upd"#,
-            "the server closed the connection",
-        ),
-        attack(
-            "\0\0\0\0",
-            "the peer does not speak OVSDB: expected a JSON object",
-        ),
+        attack(r#"{"id":null,"method":"upd"#, "the server closed the connection"),
+        attack("\0\0\0\0", "the peer does not speak OVSDB: expected a JSON object"),
         attack("{]}", malformed),
         attack("{\"id\":\"\u{0}\"}", malformed),
         attack(b"{\"id\":null,\"method\":\"\xff\xfe\"}", malformed),
-        attack(
-            "{}",
-            "the peer does not speak OVSDB: a JSON object that is neither",
-        ),
+        attack("{}", "the peer does not speak OVSDB: a JSON object that is neither"),
         attack(r#"{"id":1,"method":{"a":1},"params":[]}"#, malformed),
         attack(update("7"), no_fit),
         attack(update("{}"), no_fit),
@@ -85,24 +73,16 @@ fn attacks() -> Vec<Attack> {
         attack(update(r#"{"insert":{"tag":1e999}}"#), no_fit),
         attack(update(r#"{"insert":{"tag":99999999999999999999}}"#), no_fit),
         attack(update(r#"{"modify":{"tag":1}}"#), no_fit),
-        attack(
-            r#"{"id":null,"method":"update2","params":"replica"}"#,
-            no_fit,
-        ),
-        attack(
-            r#"{"id":null,"method":"update3","params":["replica","x",{}]}"#,
-            no_fit,
-        ),
+        attack(r#"{"id":null,"method":"update2","params":"replica"}"#, no_fit),
+        attack(r#"{"id":null,"method":"update3","params":["replica","x",{}]}"#, no_fit),
         attack(r#"{"id":null,"method":"locked","params":[7]}"#, no_fit),
     ]
 }
 
 /// Plays a server up to the point where the client believes it.
 async fn welcome(stream: &mut UnixStream) {
-    let columns: Vec<String> = Port::COLUMNS
-        .iter()
-        .map(|column| format!(r#""{column}":{{"type":"string"}}"#))
-        .collect();
+    let columns: Vec<String> =
+        Port::COLUMNS.iter().map(|column| format!(r#""{column}":{{"type":"string"}}"#)).collect();
     let columns = columns.join(",");
     let schema = format!(
         r#"{{"name":"db","version":"1.0.0","tables":{{"Port":{{"columns":{{{columns}}}}}}}}}"#
@@ -171,11 +151,7 @@ async fn a_hostile_peer_gets_an_error_and_little_memory() {
         state(&client, true).await;
     }
     let grown = peak_memory() - before;
-    println!(
-        "{} attacks cost {} KiB of memory at most",
-        attacks.len(),
-        grown >> 10
-    );
+    println!("{} attacks cost {} KiB of memory at most", attacks.len(), grown >> 10);
     // Twice the limit: a buffer grows by doubling.
     assert!(grown < 3 * OPTIONS.limits.message_size, "{grown} bytes");
     // It still works.

@@ -94,11 +94,7 @@ impl Shared {
     /// Asks on a new connection for all locks wanted.
     fn ask_for_locks(&self, session: &mut Session) -> Result<(), SessionError> {
         for name in self.locks.names() {
-            session.accept(Command::Lock {
-                id: self.next_id(),
-                name,
-                steal: false,
-            })?;
+            session.accept(Command::Lock { id: self.next_id(), name, steal: false })?;
         }
         Ok(())
     }
@@ -120,11 +116,7 @@ impl Shared {
     ) -> Result<(), SessionError> {
         match *notice {
             Notice::Lock { name, held } => {
-                let state = if held {
-                    LockState::Held
-                } else {
-                    LockState::Waiting
-                };
+                let state = if held { LockState::Held } else { LockState::Waiting };
                 self.locks.set(name, state);
                 Ok(())
             }
@@ -145,11 +137,8 @@ impl Shared {
                 }
                 "locked" | "stolen" => {
                     let [name]: [String; 1] = parse(params)?;
-                    let state = if method == "locked" {
-                        LockState::Held
-                    } else {
-                        LockState::Stolen
-                    };
+                    let state =
+                        if method == "locked" { LockState::Held } else { LockState::Stolen };
                     self.locks.set(&name, state);
                     Ok(())
                 }

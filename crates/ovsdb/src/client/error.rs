@@ -103,10 +103,7 @@ impl TransactError {
 
     /// Whether the transaction may have been committed in spite of this error.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Request(RequestError::ConnectionLost { .. }) | Self::Malformed(_)
-        )
+        matches!(self, Self::Request(RequestError::ConnectionLost { .. }) | Self::Malformed(_))
     }
 
     /// Whether the server was asked and refused, or was not asked because of what was in the

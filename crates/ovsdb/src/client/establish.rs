@@ -55,14 +55,8 @@ impl Shared {
         let after = options.connect_timeout;
         let stream = timeout(after, self.endpoint().open())
             .await
-            .map_err(|_| ConnectError::TimedOut {
-                endpoint: endpoint(),
-                after,
-            })?
-            .map_err(|source| ConnectError::Unreachable {
-                endpoint: endpoint(),
-                source,
-            })?;
+            .map_err(|_| ConnectError::TimedOut { endpoint: endpoint(), after })?
+            .map_err(|source| ConnectError::Unreachable { endpoint: endpoint(), source })?;
         let mut session = Session::new(stream, options.limits, options.probe_interval);
         let mut databases = None;
         // Where there is one server and any will do, its place in a cluster changes nothing.
@@ -125,8 +119,7 @@ impl Shared {
     /// What the server is to our database. One that does not name it will say so to `get_schema`.
     pub(super) fn role(&self, databases: &Replica) -> Role {
         let mut rows = databases.table::<Database>().iter();
-        rows.find(|row| row.name == self.database)
-            .map_or(Role::Alone, |row| Role::of(row))
+        rows.find(|row| row.name == self.database).map_or(Role::Alone, |row| Role::of(row))
     }
 
     /// Whether a server with this role will do.
@@ -141,9 +134,7 @@ impl Shared {
     async fn check_schema(&self, session: &mut Session) -> Result<(), ConnectError> {
         let method = "get_schema";
         let schema = session
-            .call(method, [&self.database], |schema| {
-                serde_json::from_str::<Schema>(schema.get())
-            })
+            .call(method, [&self.database], |schema| serde_json::from_str::<Schema>(schema.get()))
             .await
             .map_err(|source| self.failed(source))?
             .map_err(|source| self.refused(method, source))?
@@ -208,18 +199,11 @@ impl Shared {
     }
 
     fn failed(&self, source: SessionError) -> ConnectError {
-        ConnectError::Failed {
-            endpoint: self.endpoint().clone(),
-            source,
-        }
+        ConnectError::Failed { endpoint: self.endpoint().clone(), source }
     }
 
     fn refused(&self, method: &'static str, source: RpcError) -> ConnectError {
-        ConnectError::Refused {
-            endpoint: self.endpoint().clone(),
-            method,
-            source,
-        }
+        ConnectError::Refused { endpoint: self.endpoint().clone(), method, source }
     }
 }
 

@@ -33,12 +33,7 @@ pub(super) struct Wanted {
 
 impl Following {
     pub(super) fn new(monitor: Monitor) -> Self {
-        Self(Mutex::new(State {
-            monitor,
-            version: 0,
-            in_force: 0,
-            last: None,
-        }))
+        Self(Mutex::new(State { monitor, version: 0, in_force: 0, last: None }))
     }
 
     pub(super) fn wanted(&self) -> Wanted {

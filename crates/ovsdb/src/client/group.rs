@@ -82,10 +82,7 @@ impl Client {
         if first {
             // Not in this future: it may be dropped, and others depend on the work.
             let client = self.clone();
-            tokio::spawn(lead(Lead {
-                client,
-                done: false,
-            }));
+            tokio::spawn(lead(Lead { client, done: false }));
         }
         result.await.unwrap_or_else(|_| {
             let reason = client_ended();
@@ -110,11 +107,7 @@ impl Queue {
             if operations > MAX_OPERATIONS && !members.is_empty() {
                 break;
             }
-            members.extend(
-                self.waiting
-                    .pop_front()
-                    .filter(|member| !member.reply.is_closed()),
-            );
+            members.extend(self.waiting.pop_front().filter(|member| !member.reply.is_closed()));
         }
         members
     }
@@ -162,10 +155,8 @@ type ReplyTo = oneshot::Sender<Result<Reply, TransactError>>;
 /// Executes transactions as one or, if the server refuses that, one by one.
 async fn execute(client: &Client, members: Vec<Member>) {
     let lengths: Vec<usize> = members.iter().map(|member| member.tx.len()).collect();
-    let (txs, replies): (Vec<_>, Vec<_>) = members
-        .into_iter()
-        .map(|member| (member.tx, member.reply))
-        .unzip();
+    let (txs, replies): (Vec<_>, Vec<_>) =
+        members.into_iter().map(|member| (member.tx, member.reply)).unzip();
     let shared = Transaction::concat(txs);
     let result = match client.begin(&shared) {
         Ok(in_flight) => in_flight.reply(&shared).await,

@@ -100,11 +100,7 @@ impl Client {
         });
         drop(locks);
         let client = self.clone();
-        Ok(Lock {
-            name,
-            client,
-            state,
-        })
+        Ok(Lock { name, client, state })
     }
 }
 

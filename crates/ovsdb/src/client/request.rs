@@ -49,10 +49,8 @@ impl Client {
     ) -> Result<T, CallError> {
         let in_flight = self.send(method, params).map_err(CallError::Encode)?;
         let result = in_flight.response().await?;
-        serde_json::from_str(result.get()).map_err(|source| CallError::Decode {
-            method: method.to_owned(),
-            source,
-        })
+        serde_json::from_str(result.get())
+            .map_err(|source| CallError::Decode { method: method.to_owned(), source })
     }
 
     /// The names of the databases that the server has (RFC 7047 section 4.1.1).

@@ -34,38 +34,14 @@ fn what_is_wrong_is_said() {
             "/run/db.sock",
             r#""/run/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#,
         ),
-        (
-            "ptcp:6640",
-            r#""ptcp:6640" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#,
-        ),
-        (
-            "unix:",
-            r#""unix:" lacks the path of the socket: expected unix:PATH"#,
-        ),
-        (
-            "tcp::6640",
-            r#""tcp::6640" lacks a host: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h",
-            r#""tcp:h" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h:0",
-            r#""tcp:h:0" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h:+1",
-            r#""tcp:h:+1" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:h:65536",
-            r#""tcp:h:65536" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
-        (
-            "tcp:[::1]",
-            r#""tcp:[::1]" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
-        ),
+        ("ptcp:6640", r#""ptcp:6640" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT"#),
+        ("unix:", r#""unix:" lacks the path of the socket: expected unix:PATH"#),
+        ("tcp::6640", r#""tcp::6640" lacks a host: expected tcp:HOST:PORT"#),
+        ("tcp:h", r#""tcp:h" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:h:0", r#""tcp:h:0" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:h:+1", r#""tcp:h:+1" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:h:65536", r#""tcp:h:65536" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
+        ("tcp:[::1]", r#""tcp:[::1]" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#),
         (
             "tcp:[::1]6640",
             r#""tcp:[::1]6640" lacks a port from 1 to 65535: expected tcp:HOST:PORT"#,
@@ -86,11 +62,7 @@ fn an_ssl_endpoint_takes_its_certificates() {
     let endpoint: Endpoint = "ssl:[::1]:6640".parse().unwrap();
     assert_eq!(endpoint.to_string(), "ssl:[::1]:6640");
     let tls = Tls::new("ca.pem");
-    let expected = Endpoint::Ssl {
-        host: "::1".to_owned(),
-        port: 6640,
-        tls: Some(tls.clone()),
-    };
+    let expected = Endpoint::Ssl { host: "::1".to_owned(), port: 6640, tls: Some(tls.clone()) };
     assert_eq!(endpoint.with_tls(tls), expected);
 }
 

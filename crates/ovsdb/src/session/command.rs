@@ -14,19 +14,11 @@ pub(super) type Pending = oneshot::Sender<Result<Box<RawValue>, RequestError>>;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// To send a request.
-    Request {
-        id: u64,
-        text: Vec<u8>,
-        reply: Pending,
-    },
+    Request { id: u64, text: Vec<u8>, reply: Pending },
     /// To forget one, since nobody waits for its response any more.
     Cancel { id: u64 },
     /// To ask for a lock (RFC 7047 section 4.1.8), unless this connection did already.
-    Lock {
-        id: u64,
-        name: Arc<str>,
-        steal: bool,
-    },
+    Lock { id: u64, name: Arc<str>, steal: bool },
     /// To give a lock up, or the place in its queue.
     Unlock { id: u64, name: Arc<str> },
 }
@@ -35,10 +27,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) enum Notice<'a> {
     /// A notification of the server.
-    Notification {
-        method: &'a str,
-        params: &'a RawValue,
-    },
+    Notification { method: &'a str, params: &'a RawValue },
     /// The server's answer to [`Command::Lock`]: whether the lock is held.
     Lock { name: &'a str, held: bool },
 }
@@ -48,9 +37,7 @@ impl Command {
     pub(crate) fn refuse(self, reason: &Arc<str>) {
         if let Self::Request { reply, .. } = self {
             // Nobody may be waiting any more, here and below.
-            let _ = reply.send(Err(RequestError::NotConnected {
-                reason: Arc::clone(reason),
-            }));
+            let _ = reply.send(Err(RequestError::NotConnected { reason: Arc::clone(reason) }));
         }
     }
 }

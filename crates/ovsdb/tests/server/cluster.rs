@@ -11,16 +11,11 @@ use crate::lab::{
 };
 
 fn leader_only() -> Options {
-    Options {
-        leader_only: true,
-        ..quick()
-    }
+    Options { leader_only: true, ..quick() }
 }
 
 async fn client(cluster: &Cluster, options: Options) -> Client {
-    Client::connect_cluster(cluster.endpoints(), all_tables(), options)
-        .await
-        .unwrap()
+    Client::connect_cluster(cluster.endpoints(), all_tables(), options).await.unwrap()
 }
 
 /// Adds a port, and counts that it was added.
@@ -32,13 +27,7 @@ fn counted_port(name: &str) -> Transaction {
 }
 
 fn count(client: &Client) -> i64 {
-    client.read(|replica| {
-        replica
-            .table::<OpenVSwitch>()
-            .iter()
-            .map(|row| row.next_cfg)
-            .sum()
-    })
+    client.read(|replica| replica.table::<OpenVSwitch>().iter().map(|row| row.next_cfg).sum())
 }
 
 async fn bridge(client: &Client) {
@@ -83,11 +72,7 @@ async fn write_under_fire(options: Options, ports: usize) {
             for number in 0..ports / WRITERS {
                 let name = format!("p{writer}-{number}");
                 let mark = Port::NAME.eq(name.as_str());
-                match client
-                    .transact_once(mark, counted_port(&name))
-                    .await
-                    .unwrap()
-                {
+                match client.transact_once(mark, counted_port(&name)).await.unwrap() {
                     Once::Committed(_) => {}
                     Once::Found => found += 1,
                 }
@@ -112,29 +97,18 @@ async fn write_under_fire(options: Options, ports: usize) {
     // A majority without whom we are connected to is there again.
     let connected = cluster.member(client.endpoint());
     cluster.kill(connected);
-    let found: usize = within("the writers", writers.join_all())
-        .await
-        .into_iter()
-        .sum();
+    let found: usize = within("the writers", writers.join_all()).await.into_iter().sum();
     println!("{found} of {ports} had been committed when their connection was lost");
 
     let total = i64::try_from(ports).unwrap();
-    replica_has(&client, "all ports", |replica| {
-        replica.table::<Port>().len() >= ports
-    })
-    .await;
+    replica_has(&client, "all ports", |replica| replica.table::<Port>().len() >= ports).await;
     assert_eq!((port_names(&client).len(), count(&client)), (ports, total));
     // So says also a member that was not connected to.
     let other =
         (0..3).find(|index| *index != connected && *index != cluster.member(client.endpoint()));
     let other = cluster.endpoint(other.unwrap());
-    let judge = Client::connect_with(other, all_tables(), quick())
-        .await
-        .unwrap();
-    replica_has(&judge, "all ports", |replica| {
-        replica.table::<Port>().len() >= ports
-    })
-    .await;
+    let judge = Client::connect_with(other, all_tables(), quick()).await.unwrap();
+    replica_has(&judge, "all ports", |replica| replica.table::<Port>().len() >= ports).await;
     assert_eq!((port_names(&judge).len(), count(&judge)), (ports, total));
 }
 
@@ -162,15 +136,8 @@ async fn a_client_resumes_where_it_was() {
     let now = cluster.member(client.endpoint());
     // It sends what happened since, and not the whole database again.
     let resumed = |line: &str| line.contains("send reply, result=[true,");
-    assert!(
-        cluster.log(now).lines().any(resumed),
-        "{}",
-        cluster.log(now)
-    );
-    client
-        .transact_once(Port::NAME.eq("p1"), counted_port("p1"))
-        .await
-        .unwrap();
+    assert!(cluster.log(now).lines().any(resumed), "{}", cluster.log(now));
+    client.transact_once(Port::NAME.eq("p1"), counted_port("p1")).await.unwrap();
     let change = within("the change", changes.recv()).await.unwrap();
     assert_eq!(change.new.unwrap().name, "p1");
     assert_eq!(port_names(&client), ["p0", "p1"]);
@@ -195,10 +162,7 @@ async fn a_member_without_its_cluster_is_left() {
     // What it knew, it still knows.
     assert!(client.read(|replica| replica.table::<Bridge>().by_name("br0").is_some()));
     cluster.start_member((mine + 1) % 3);
-    within(
-        "a majority",
-        client.transact_once(Port::NAME.eq("p0"), counted_port("p0")),
-    )
-    .await
-    .unwrap();
+    within("a majority", client.transact_once(Port::NAME.eq("p0"), counted_port("p0")))
+        .await
+        .unwrap();
 }

@@ -19,10 +19,7 @@ impl Cluster {
     /// A cluster with an initialised database of Open vSwitch, and with a leader.
     pub(crate) fn start() -> Self {
         let dir = TempDir::with_prefix("ovsdb-cluster-").unwrap();
-        let mut cluster = Self {
-            dir,
-            members: Vec::new(),
-        };
+        let mut cluster = Self { dir, members: Vec::new() };
         for index in 0..3 {
             let mut create = Command::new("ovsdb-tool");
             create.current_dir(cluster.dir.path());
@@ -91,9 +88,7 @@ impl Cluster {
     }
 
     pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
-        (0..self.members.len())
-            .map(|index| self.endpoint(index))
-            .collect()
+        (0..self.members.len()).map(|index| self.endpoint(index)).collect()
     }
 
     /// Which member an endpoint is.

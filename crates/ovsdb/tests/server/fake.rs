@@ -89,8 +89,7 @@ impl Peer {
 
     /// Plays a server that knows `monitor_cond` and nothing newer.
     async fn answer_monitor(&mut self, snapshot: Value) {
-        self.refuse("monitor_cond_since", json!("unknown method"))
-            .await;
+        self.refuse("monitor_cond_since", json!("unknown method")).await;
         self.answer("monitor_cond", snapshot).await;
     }
 
@@ -160,8 +159,7 @@ async fn columns_that_update2_leaves_out_have_their_defaults() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer_monitor(json!({"Port": {ONE: {"initial": {"name": "p1"}}}}))
-                .await;
+            peer.answer_monitor(json!({"Port": {ONE: {"initial": {"name": "p1"}}}})).await;
             peer
         })
         .await;
@@ -250,8 +248,7 @@ async fn an_update_that_does_not_fit_is_healed_by_a_new_snapshot() {
     let (client, mut peer) = fake
         .connect(quick(), async |mut peer| {
             peer.answer_schema().await;
-            peer.answer_monitor(json!({"Port": {ONE: {"initial": {"name": "p1"}}}}))
-                .await;
+            peer.answer_monitor(json!({"Port": {ONE: {"initial": {"name": "p1"}}}})).await;
             peer
         })
         .await;
@@ -274,8 +271,7 @@ async fn an_update_that_does_not_fit_is_healed_by_a_new_snapshot() {
     replica_has_ports(&client, [("p1", None)]).await;
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
-    peer.answer_monitor(json!({"Port": {TWO: {"initial": {"name": "p2"}}}}))
-        .await;
+    peer.answer_monitor(json!({"Port": {TWO: {"initial": {"name": "p2"}}}})).await;
     connection(&client, 2).await;
     replica_has_ports(&client, [("p2", None)]).await;
 }

@@ -81,10 +81,7 @@ async fn one_that_is_refused_fails_alone() {
                 assert_eq!((error.index, error.kind), (Some(2), ErrorKind::TimedOut));
             }
             (20, Err(TransactError::Operation(error))) => {
-                assert_eq!(
-                    (error.index, error.kind),
-                    (None, ErrorKind::ConstraintViolation)
-                );
+                assert_eq!((error.index, error.kind), (None, ErrorKind::ConstraintViolation));
             }
             (0..20, Ok(_)) => {}
             (number, outcome) => panic!("{number}: {outcome:?}"),
@@ -236,15 +233,9 @@ async fn later_parts_see_what_earlier_ones_did() {
     assert_eq!(trunks, 30);
     // An update that finds nothing says so to its caller alone.
     let mut none = Transaction::new();
-    let nothing = none.update(
-        Port::NAME.eq("p9"),
-        Update::<Port>::new().set(Port::TAG, Some(1)),
-    );
+    let nothing = none.update(Port::NAME.eq("p9"), Update::<Port>::new().set(Port::TAG, Some(1)));
     let mut some = Transaction::new();
-    let one = some.update(
-        Port::NAME.eq("p0"),
-        Update::<Port>::new().set(Port::TAG, Some(1)),
-    );
+    let one = some.update(Port::NAME.eq("p0"), Update::<Port>::new().set(Port::TAG, Some(1)));
     let replies = commit_all(&client, vec![none, some]).await;
     let counts: Vec<u64> = replies
         .into_iter()
@@ -272,8 +263,5 @@ async fn more_than_fits_into_one_goes_out_in_several() {
     }
     let mut tx = Transaction::new();
     add_port(&mut tx, "br0", "p0");
-    tokio::time::timeout(Duration::from_secs(20), client.commit(tx))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(20), client.commit(tx)).await.unwrap().unwrap();
 }

@@ -67,16 +67,8 @@ impl Server {
         let dir = TempDir::with_prefix("ovsdb-test-").unwrap();
         let file = dir.path().join("schema");
         std::fs::write(&file, schema.to_string()).unwrap();
-        run(Command::new("ovsdb-tool")
-            .arg("create")
-            .arg(dir.path().join("db"))
-            .arg(file));
-        let mut server = Self {
-            dir,
-            listen,
-            process: None,
-            fixed_port: None,
-        };
+        run(Command::new("ovsdb-tool").arg("create").arg(dir.path().join("db")).arg(file));
+        let mut server = Self { dir, listen, process: None, fixed_port: None };
         server.restart();
         server
     }
@@ -169,15 +161,8 @@ impl Server {
         let host = "127.0.0.1".to_owned();
         match &self.listen {
             Listen::Unix => Endpoint::Unix(self.path("socket")),
-            Listen::Tcp => Endpoint::Tcp {
-                host,
-                port: self.port().unwrap(),
-            },
-            Listen::Ssl(_) => Endpoint::Ssl {
-                host,
-                port: self.port().unwrap(),
-                tls: None,
-            },
+            Listen::Tcp => Endpoint::Tcp { host, port: self.port().unwrap() },
+            Listen::Ssl(_) => Endpoint::Ssl { host, port: self.port().unwrap(), tls: None },
         }
     }
 

@@ -82,16 +82,10 @@ async fn a_lock_has_a_sound_name_and_one_holder() {
     let server = Server::start();
     let client = server.client().await;
     for name in ["", "with space", "1st", "a-b", "ü"] {
-        assert_eq!(
-            client.lock(name).unwrap_err(),
-            LockError::InvalidName(name.to_owned())
-        );
+        assert_eq!(client.lock(name).unwrap_err(), LockError::InvalidName(name.to_owned()));
     }
     let lock = client.lock("_l1").unwrap();
-    assert_eq!(
-        client.steal("_l1").unwrap_err(),
-        LockError::InUse("_l1".to_owned())
-    );
+    assert_eq!(client.steal("_l1").unwrap_err(), LockError::InUse("_l1".to_owned()));
     becomes(&lock, LockState::Held).await;
     drop(lock);
     becomes(&client.lock("_l1").unwrap(), LockState::Held).await;

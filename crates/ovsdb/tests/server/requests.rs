@@ -14,10 +14,7 @@ use crate::lab::{
 async fn a_server_tells_what_it_has() {
     let server = Server::start();
     let client = server.client().await;
-    assert_eq!(
-        client.list_dbs().await.unwrap(),
-        ["Open_vSwitch", "_Server"]
-    );
+    assert_eq!(client.list_dbs().await.unwrap(), ["Open_vSwitch", "_Server"]);
     let schema = client.get_schema("Open_vSwitch").await.unwrap();
     assert!(schema.tables.contains_key("Bridge"));
     let id = client.get_server_id().await.unwrap();
@@ -30,18 +27,10 @@ async fn a_request_that_the_server_does_not_know_is_refused() {
     let server = Server::start();
     let client = server.client().await;
     let error = client.call::<()>("no_such_method", [1]).await.unwrap_err();
-    let CallError::Request(RequestError::Refused(error)) = error else {
-        panic!("{error:?}")
-    };
+    let CallError::Request(RequestError::Refused(error)) = error else { panic!("{error:?}") };
     assert_eq!(error.kind, ovsdb::ErrorKind::UnknownMethod);
-    let error = client
-        .call::<Vec<u8>>("list_dbs", [(); 0])
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "unexpected form of the response to list_dbs"
-    );
+    let error = client.call::<Vec<u8>>("list_dbs", [(); 0]).await.unwrap_err();
+    assert_eq!(error.to_string(), "unexpected form of the response to list_dbs");
 }
 
 /// The names inserted and the names deleted.
@@ -60,15 +49,11 @@ fn names(changes: &mut UnboundedReceiver<Change<Port>>) -> (Vec<String>, Vec<Str
 }
 
 async fn filtered(server: &Server) -> Client {
-    server.vsctl(&[
-        "add-br", "br0", "--", "add-br", "br1", "--", "add-br", "br2",
-    ]);
+    server.vsctl(&["add-br", "br0", "--", "add-br", "br1", "--", "add-br", "br2"]);
     let monitor = Monitor::new("Open_vSwitch")
         .table_where::<Port>(Filter::any([Port::NAME.eq("br1")]).unwrap())
         .table::<Interface>();
-    Client::connect_with(server.endpoint(), monitor, quick())
-        .await
-        .unwrap()
+    Client::connect_with(server.endpoint(), monitor, quick()).await.unwrap()
 }
 
 #[tokio::test]
@@ -124,10 +109,7 @@ async fn a_filter_that_the_server_refuses_is_told() {
     // In a condition of a monitor, unlike elsewhere, this column does not exist.
     let odd = ovsdb::Column::<Port, String>::new("no_column").eq("x");
     let error = client.set_filter(Filter::any([odd]).unwrap()).await;
-    assert!(matches!(
-        error,
-        Err(CallError::Request(RequestError::Refused(_)))
-    ));
+    assert!(matches!(error, Err(CallError::Request(RequestError::Refused(_)))));
     // A sound one heals that.
     client.set_filter(Filter::<Port>::all()).await.unwrap();
     assert_eq!(port_names(&client), ["br0", "br1", "br2"]);
@@ -150,10 +132,7 @@ async fn what_is_there_is_not_done_twice() {
     let mut tx = Transaction::new();
     tx.require(OpenVSwitch::EXTERNAL_IDS.eq(BTreeMap::from([("no".to_owned(), String::new())])));
     add_port(&mut tx, "br0", "p1");
-    let error = client
-        .transact_once(Port::NAME.eq("p1"), tx)
-        .await
-        .unwrap_err();
+    let error = client.transact_once(Port::NAME.eq("p1"), tx).await.unwrap_err();
     assert_eq!(error.kind(), Some(&ovsdb::ErrorKind::TimedOut));
     assert_eq!(port_names(&client), ["p0"]);
 }

@@ -54,10 +54,8 @@ async fn twenty_restarts_lose_nothing_and_double_nothing() {
     for restart in 1..=RESTARTS {
         // In full stream.
         let least = client.read(|replica| replica.table::<Port>().len()) + 10;
-        replica_has(&client, "ten more ports", |replica| {
-            replica.table::<Port>().len() >= least
-        })
-        .await;
+        replica_has(&client, "ten more ports", |replica| replica.table::<Port>().len() >= least)
+            .await;
         server.kill();
         server.restart();
         connection(&client, restart + 1).await;

@@ -42,10 +42,7 @@ impl Pki {
     }
 
     fn tls(&self) -> Tls {
-        Tls::new(self.ca()).identity(
-            self.path("client-cert.pem"),
-            self.path("client-privkey.pem"),
-        )
+        Tls::new(self.ca()).identity(self.path("client-cert.pem"), self.path("client-privkey.pem"))
     }
 
     fn server(&self) -> Server {
@@ -101,15 +98,9 @@ async fn both_sides_show_their_certificates() {
 async fn a_server_of_another_ca_is_refused() {
     let (pki, other) = (Pki::new(), Pki::new());
     let server = pki.server();
-    let tls = Tls {
-        ca_certificate: other.ca(),
-        ..pki.tls()
-    };
+    let tls = Tls { ca_certificate: other.ca(), ..pki.tls() };
     let refusal = refusal(server.endpoint().with_tls(tls)).await;
-    assert!(
-        refusal.starts_with("cannot connect to ssl:127.0.0.1:"),
-        "{refusal}"
-    );
+    assert!(refusal.starts_with("cannot connect to ssl:127.0.0.1:"), "{refusal}");
     assert!(refusal.contains("invalid peer certificate"), "{refusal}");
 }
 
@@ -117,10 +108,7 @@ async fn a_server_of_another_ca_is_refused() {
 async fn a_client_of_another_ca_is_refused() {
     let (pki, other) = (Pki::new(), Pki::new());
     let server = pki.server();
-    let tls = Tls {
-        identity: other.tls().identity,
-        ..pki.tls()
-    };
+    let tls = Tls { identity: other.tls().identity, ..pki.tls() };
     let of_another = refusal(server.endpoint().with_tls(tls)).await;
     let tls = Tls::new(pki.ca());
     let of_none = refusal(server.endpoint().with_tls(tls)).await;
@@ -143,17 +131,11 @@ async fn what_is_missing_is_named() {
     let pki = Pki::new();
     let server = pki.server();
     let without = refusal(server.endpoint()).await;
-    assert!(
-        without.ends_with("no certificate of a CA given"),
-        "{without}"
-    );
+    assert!(without.ends_with("no certificate of a CA given"), "{without}");
     let tls = Tls::new(pki.path("no such file"));
     let file = refusal(server.endpoint().with_tls(tls)).await;
     assert!(file.contains("no such file: "), "{file}");
     let tls = Tls::new(pki.path("client-privkey.pem"));
     let empty = refusal(server.endpoint().with_tls(tls)).await;
-    assert!(
-        empty.ends_with("client-privkey.pem: no certificate found"),
-        "{empty}"
-    );
+    assert!(empty.ends_with("client-privkey.pem: no certificate found"), "{empty}");
 }
