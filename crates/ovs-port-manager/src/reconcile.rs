@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ovsdb::tables::{Bridge, Interface, Port};
-use ovsdb::{Change, Uuid};
+use ovsdb::{Change, LockState, State, Uuid};
 use port_plan::{Backoff, ContainerId, Defaults, Readiness, Start};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
@@ -30,6 +30,8 @@ use timers::{Timer, Timers};
 const INSPECTIONS: usize = 8;
 /// How long ovs-vswitchd may take over a port before somebody is told.
 const READY: Duration = Duration::from_secs(10);
+/// How long the lock may take to be given before another instance must have it.
+const STANDBY: Duration = Duration::from_secs(1);
 /// How long a loss may yet turn out to be the end of a container.
 const END: Duration = Duration::from_millis(20);
 /// How long work that has begun may take to finish at the end.
@@ -62,6 +64,8 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Whether this is the instance that may change anything.
+    mandate: watch::Receiver<LockState>,
     resync_interval: Option<Duration>,
     detach_on_exit: bool,
 }
@@ -106,6 +110,7 @@ impl Reconciler {
         let Settings { defaults, resync_interval, detach_on_exit } = settings;
         let inspections = Semaphore::new(INSPECTIONS).into();
         Self {
+            mandate: world.switch.mandate(),
             observer: Arc::new(Observer { docker, world, defaults, inspections }),
             entries: HashMap::new(),
             survey: Survey::default(),
@@ -127,6 +132,8 @@ impl Reconciler {
         let mut ports = switch.changes::<Port>();
         let mut bridges = switch.changes::<Bridge>();
         let mut state = switch.state();
+        let mut mandate = switch.mandate();
+        self.timers.set(Timer::Standby, STANDBY);
         let mut events = self.observer.docker.follow();
         let watchdog = service_manager::watchdog_interval();
         let mut pulse = interval(watchdog.unwrap_or(FINISH));
@@ -148,6 +155,10 @@ impl Reconciler {
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
                     self.switch_changed(&state);
+                }
+                Ok(()) = mandate.changed() => {
+                    let state = *mandate.borrow_and_update();
+                    self.mandate_changed(state);
                 }
                 Some(done) = self.work.join_next() => match done {
                     Ok(done) => self.finish(done),
@@ -201,10 +212,12 @@ impl Reconciler {
 
     /// Looks at one container, now or as soon as the look under way is over.
     fn look(&mut self, container: ContainerId) {
+        let may_look = self.survey.done_once && self.may_act();
         let entry = self.entries.entry(container.clone()).or_default();
         self.timers.cancel(&Timer::Look(container.clone()));
-        if !self.survey.done_once {
-            // Which links there are is not known yet. The first survey looks at all known containers.
+        if !may_look {
+            // Which links there are is not known yet, or another instance is at work. The survey that
+            // comes when that has changed looks at all known containers.
             return;
         }
         if entry.looking {
@@ -216,9 +229,28 @@ impl Reconciler {
         self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
     }
 
+    fn may_act(&self) -> bool {
+        *self.mandate.borrow() == LockState::Held
+    }
+
+    /// Another instance has ended, or has taken over while OVSDB was away.
+    fn mandate_changed(&mut self, state: LockState) {
+        match state {
+            LockState::Held => {
+                self.timers.cancel(&Timer::Standby);
+                self.look_at_everything();
+            }
+            // Without OVSDB nobody has the lock: wait and see.
+            LockState::Waiting | LockState::Stolen => self.timers.set(Timer::Standby, STANDBY),
+        }
+    }
+
     /// Finds out which containers there are, here and there, to look at each.
     fn look_at_everything(&mut self) {
         self.timers.cancel(&Timer::Survey);
+        if !self.may_act() {
+            return;
+        }
         if self.survey.running {
             self.survey.again = true;
             return;
@@ -404,6 +436,7 @@ impl Reconciler {
             match timer {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
+                Timer::Standby => self.stand_by(),
                 Timer::Ready(container) => {
                     let attached =
                         self.entries.get(&container).and_then(|entry| entry.attached.as_ref());
@@ -417,6 +450,15 @@ impl Reconciler {
                     }
                 }
             }
+        }
+    }
+
+    fn stand_by(&self) {
+        let connected =
+            matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });
+        if connected && !self.may_act() {
+            info!("standing by: another instance works on this database; this one follows it");
+            service_manager::standing_by();
         }
     }
 
@@ -487,10 +529,10 @@ impl Reconciler {
         }
     }
 
-    fn switch_changed(&mut self, state: &ovsdb::State) {
+    fn switch_changed(&mut self, state: &State) {
         match state {
-            ovsdb::State::Connected { .. } => self.look_at_everything(),
-            ovsdb::State::Disconnected { reason } => {
+            State::Connected { .. } => self.look_at_everything(),
+            State::Disconnected { reason } => {
                 warn!(reason = %reason, "lost OVSDB, connecting again; ports stay as they are");
             }
         }

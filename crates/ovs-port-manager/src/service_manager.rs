@@ -11,6 +11,11 @@ pub(crate) fn ready(containers: usize) {
     tell(&[NotifyState::Ready, NotifyState::Status(&status)]);
 }
 
+/// Another instance is at work; this one waits for its end.
+pub(crate) fn standing_by() {
+    tell(&[NotifyState::Ready, NotifyState::Status("standing by")]);
+}
+
 /// The end has begun.
 pub(crate) fn stopping() {
     tell(&[NotifyState::Stopping]);

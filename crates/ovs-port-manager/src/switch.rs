@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
 use ovsdb::{
-    Change, Client, Insert, Monitor, Mutation, Replica, Row, State, Transaction, Update, Uuid,
+    Change, Client, Insert, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction,
+    Update, Uuid,
 };
 use port_plan::{
     ContainerId, Datapath, LinkName, ObservedPort, Owner, PortKey, PortSpec, Readiness, Start, Vlan,
@@ -25,6 +26,17 @@ mod key {
 
 /// The value of `external_ids:owner` that makes a row ours.
 const OWNER: &str = "ovs-port-manager";
+/// The lock (RFC 7047, section 4.1.8) that the one instance has that may change anything.
+const LOCK: &str = "ovs_port_manager";
+
+/// Why the switch's database cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error(transparent)]
+    Connect(#[from] ovsdb::ConnectError),
+    #[error(transparent)]
+    Lock(#[from] ovsdb::LockError),
+}
 
 /// Why the switch could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -52,18 +64,26 @@ pub(crate) struct Switch {
     client: Client,
     /// Held while a bridge is created, so that many first ports create it once.
     creating: Arc<Mutex<()>>,
+    /// Held as long as there is a clone of this.
+    lock: Arc<Lock>,
 }
 
 impl Switch {
-    /// Connects and reads the database.
-    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ovsdb::ConnectError> {
+    /// Connects and reads the database, and asks for the lock.
+    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ConnectError> {
         let monitor = Monitor::new("Open_vSwitch")
             .table::<OpenVSwitch>()
             .table::<Bridge>()
             .table::<Port>()
             .table::<Interface>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        Ok(Self { client, creating: Arc::default() })
+        let lock = client.lock(LOCK)?.into();
+        Ok(Self { client, creating: Arc::default(), lock })
+    }
+
+    /// Whether this instance may change anything, and each change of that. The server sees to it, too.
+    pub(crate) fn mandate(&self) -> watch::Receiver<LockState> {
+        self.lock.state()
     }
 
     /// Whether the database is connected, and each change of that.
@@ -221,12 +241,14 @@ impl Switch {
         self.transact(tx, || format!("delete port {port} from {bridge}")).await.map(drop)
     }
 
+    /// Executes a transaction, together with those that other ports have ready.
     async fn transact(
         &self,
-        tx: Transaction,
+        mut tx: Transaction,
         what: impl FnOnce() -> String,
     ) -> Result<ovsdb::Reply, Error> {
-        self.client.transact(tx).await.map_err(|source| Error::Transact { what: what(), source })
+        tx.assert(LOCK);
+        self.client.commit(tx).await.map_err(|source| Error::Transact { what: what(), source })
     }
 }
 

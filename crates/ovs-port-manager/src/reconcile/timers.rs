@@ -11,6 +11,8 @@ use tokio::time::Instant;
 pub(super) enum Timer {
     /// Look at everything again.
     Survey,
+    /// Tell that another instance is at work.
+    Standby,
     /// Look at this container again.
     Look(ContainerId),
     /// Wonder why ovs-vswitchd has not taken this container's port.

@@ -173,12 +173,7 @@ fn restarting_the_daemon_writes_nothing_and_loses_no_packet() -> Result<()> {
     ping(&lab, "one", "10.0.0.2")?;
     let dump = || lab.run("ovsdb-client", &["dump", &lab.ovsdb_endpoint(), "Port"]);
     let before = dump()?;
-    // One ping every 10 ms, and a summary at the end; with -q nothing is printed meanwhile.
-    let pings = lab.spawn(
-        "docker".as_ref(),
-        &["exec", "one", "ping", "-q", "-i", "0.01", "-c", "200", "-W", "1", "10.0.0.2"],
-        &[("DOCKER_HOST", &lab.docker_endpoint())],
-    )?;
+    let pings = stage::pings(&lab, "one", "10.0.0.2")?;
     daemon.signal(Signal::TERM)?;
     ensure!(daemon.wait_exit(PATIENCE)?.success(), "SIGTERM is an orderly end");
     let daemon = start_daemon(&lab)?;

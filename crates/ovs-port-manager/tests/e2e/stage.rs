@@ -90,3 +90,9 @@ pub(crate) fn has_interface(lab: &Lab, container: &str, name: &str) -> Result<bo
 pub(crate) fn ping(lab: &Lab, from: &str, to: &str) -> Result<()> {
     lab.exec(from, &["ping", "-c", "1", "-W", "1", to]).map(drop)
 }
+
+/// Two hundred pings from a container, one every 10 ms, with a summary at their end.
+pub(crate) fn pings(lab: &Lab, from: &str, to: &str) -> Result<Daemon> {
+    let args = ["exec", from, "ping", "-q", "-i", "0.01", "-c", "200", "-W", "1", to];
+    lab.spawn(Path::new("docker"), &args, &[("DOCKER_HOST", &lab.docker_endpoint())])
+}

@@ -101,6 +101,34 @@ fn ports_go_with_the_daemon_if_asked() -> Result<()> {
 }
 
 #[test]
+fn a_second_instance_stands_by_and_takes_over_without_a_lost_packet() -> Result<()> {
+    let lab = Lab::start()?;
+    let first = start_with(&lab, &[])?;
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    wait_ready(&lab, &one)?;
+    wait_ready(&lab, &two)?;
+    stage::ping(&lab, "one", "10.0.0.2")?;
+
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "-v", "--docker", &docker, "--ovsdb", &ovsdb];
+    let second = lab.spawn(PROGRAM.as_ref(), &args, &[])?;
+    second.wait_log("standing by", PATIENCE)?;
+    let three = lab.run_container("three", &[("ovs.ip_address", "10.0.0.3/24")])?;
+    wait_ready(&lab, &three)?;
+    ensure!(!second.log().contains("planned"), "{}", second.log());
+
+    let pings = stage::pings(&lab, "one", "10.0.0.2")?;
+    first.kill9()?;
+    second.wait_log("looking at all labelled containers containers=3", PATIENCE)?;
+    pings.wait_exit(PATIENCE)?;
+    ensure!(pings.log().contains(" 0% packet loss"), "{}", pings.log());
+    let four = lab.run_container("four", &[("ovs.ip_address", "10.0.0.4/24")])?;
+    wait_ready(&lab, &four)?;
+    stage::ping(&lab, "four", "10.0.0.1")
+}
+
+#[test]
 fn the_service_manager_is_told_when_it_is_ready_and_that_it_lives() -> Result<()> {
     let lab = Lab::start()?;
     let path = lab.path().join("notify");
