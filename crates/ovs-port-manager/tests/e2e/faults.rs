@@ -216,6 +216,34 @@ fn a_restart_of_docker_is_survived() -> Result<()> {
 }
 
 #[test]
+fn with_live_restore_what_runs_stays_and_what_died_meanwhile_goes() -> Result<()> {
+    let lab = Lab::builder().dockerd_arg("--live-restore").start()?;
+    let daemon = start_daemon(&lab)?;
+    let stays = lab.run_container("stays", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let peer = lab.run_container("peer", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let dies = lab.run_container("dies", &[("ovs.ip_address", "10.0.0.3/24")])?;
+    let kept = wait_ready(&lab, &stays)?;
+    wait_ready(&lab, &peer)?;
+    wait_ready(&lab, &dies)?;
+    let pid = lab.container_pid("dies")?.to_string();
+    let pinged = lab.container_pid("stays")?.to_string();
+    // Not by `docker exec`, which ends with dockerd.
+    let enter = ["--target", &pinged, "--net", "busybox", "ping"];
+    let ping = ["-q", "-i", "0.01", "-c", "300", "-W", "1", "10.0.0.2"];
+    let pings = lab.spawn("nsenter".as_ref(), &[enter.as_slice(), &ping].concat(), &[])?;
+
+    lab.dockerd().kill9()?;
+    daemon.wait_log("lost Docker's events", PATIENCE)?;
+    lab.run("kill", &["-9", &pid])?;
+    lab.dockerd().start()?;
+    wait_gone(&lab, &dies)?;
+    ensure!(ports_of(&lab, &stays)? == [kept]);
+    pings.wait_exit(PATIENCE)?;
+    ensure!(pings.log().contains(" 0% packet loss"), "{}", pings.log());
+    Ok(())
+}
+
+#[test]
 fn a_port_that_somebody_deletes_comes_back() -> Result<()> {
     let (lab, _daemon) = stage::start()?;
     let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;
