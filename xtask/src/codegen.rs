@@ -43,7 +43,7 @@ pub fn target_dir() -> PathBuf {
 /// The schema can't be read, or lacks a selected column, or has one of a type that no rule covers.
 pub fn generate(schema: &Path) -> Result<Vec<File>> {
     let schema = read_schema(schema)?;
-    let rows = Rows::new(&schema, selection::in_use(), "crate")?;
+    let rows = Rows::new(&schema, &selection::in_use(), "crate")?;
     rows.files("tables")
 }
 
@@ -56,7 +56,7 @@ pub fn generate(schema: &Path) -> Result<Vec<File>> {
 pub fn generate_module(schema: &Path, module: &str, wanted: &[String]) -> Result<Vec<File>> {
     let schema = read_schema(schema)?;
     let selection = selection::asked_for(&schema, wanted)?;
-    Rows::new(&schema, selection, "ovsdb")?.files(module)
+    Rows::new(&schema, &selection, "ovsdb")?.files(module)
 }
 
 fn read_schema(path: &Path) -> Result<Schema> {
@@ -80,13 +80,13 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(schema: &Schema, selection: Vec<Selected>, root: &'static str) -> Result<Self> {
+    fn new(schema: &Schema, selection: &[Selected], root: &'static str) -> Result<Self> {
         let mut tables = Vec::new();
-        for selected in &selection {
+        for selected in selection {
             let table = schema.tables.get(&selected.table);
             let table =
                 table.with_context(|| format!("the schema has no table {}", selected.table))?;
-            tables.push((selected.clone(), columns(selected, table, &selection)?));
+            tables.push((selected.clone(), columns(selected, table, selection)?));
         }
         name_enums(&mut tables);
         Ok(Self {

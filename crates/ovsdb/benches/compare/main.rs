@@ -113,7 +113,12 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
         Scenario {
             title: "(a) load a database of 2,000 interfaces",
             ports: INTERFACES,
-            competitors: vec![own("ours", "ours", "load"), idl("load"), vsctl(list, 1)],
+            competitors: vec![
+                own("ours", "ours", "load"),
+                own("raw, monitored, unread", "raw", "monitored-load"),
+                idl("load"),
+                vsctl(list, 1),
+            ],
             targets: &[("Python IDL", 0.1)],
         },
         Scenario {
@@ -122,6 +127,7 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
             competitors: vec![
                 own("ours", "ours", "each"),
                 own("raw socket", "raw", "each"),
+                own("raw, monitored", "raw", "monitored-each"),
                 idl("each"),
                 vsctl(add_port, PORTS),
             ],
@@ -133,6 +139,7 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
             competitors: vec![
                 own("ours", "ours", "concurrent"),
                 own("raw, one transaction", "raw", "together"),
+                own("raw, one, monitored", "raw", "monitored-together"),
                 own("ours, one transaction", "ours", "together"),
                 idl("together"),
             ],

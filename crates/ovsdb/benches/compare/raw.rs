@@ -6,6 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
+use ovsdb::{Row, Uuid};
+
 use crate::PORTS;
 
 struct Socket {
@@ -14,7 +17,18 @@ struct Socket {
 }
 
 pub(crate) fn run(what: &str, socket: &str) -> Duration {
+    let start = Instant::now();
     let mut socket = Socket::connect(Path::new(socket));
+    let (what, monitored) = match what.strip_prefix("monitored-") {
+        Some(what) => (what, true),
+        None => (what, false),
+    };
+    if monitored {
+        socket.monitor();
+    }
+    if what == "load" {
+        return start.elapsed();
+    }
     let start = Instant::now();
     if what == "each" {
         for number in 0..PORTS {
@@ -68,29 +82,58 @@ impl Socket {
     }
 
     fn transact(&mut self, operations: &str) {
-        let text =
-            format!(r#"{{"method":"transact","params":["Open_vSwitch",{operations}],"id":1}}"#);
-        self.stream.write_all(text.as_bytes()).unwrap();
-        // No name here has a bracket in it.
-        let (mut depth, mut end) = (0, 0);
-        loop {
-            let count = self.stream.read(&mut self.buffer[end..]).unwrap();
-            for byte in &self.buffer[end..end + count] {
-                match byte {
-                    b'{' => depth += 1,
-                    b'}' => depth -= 1,
-                    _ => {}
-                }
-            }
-            end += count;
-            if depth == 0 {
-                break;
-            }
-        }
-        let reply = String::from_utf8_lossy(&self.buffer[..end]);
+        let reply = self.call("transact", operations);
         assert!(
             reply.contains(r#""error":null"#) && !reply.contains("details"),
             "{reply}"
         );
     }
+
+    /// Asks to be told of the same columns as the others. What it is told it drops.
+    fn monitor(&mut self) {
+        let tables: Vec<String> = [
+            request::<OpenVSwitch>(),
+            request::<Bridge>(),
+            request::<Port>(),
+            request::<Interface>(),
+        ]
+        .into();
+        let params = format!(r#""id",{{{}}},"{}""#, tables.join(","), Uuid::nil());
+        self.call("monitor_cond_since", &params);
+    }
+
+    /// Sends a request and reads up to its response.
+    fn call(&mut self, method: &str, params: &str) -> String {
+        let text = format!(r#"{{"method":"{method}","params":["Open_vSwitch",{params}],"id":1}}"#);
+        self.stream.write_all(text.as_bytes()).unwrap();
+        // No name here has a bracket in it.
+        let (mut depth, mut start, mut end) = (0, 0, 0);
+        loop {
+            if end == self.buffer.len() {
+                self.buffer.resize(2 * end, 0);
+            }
+            let count = self.stream.read(&mut self.buffer[end..]).unwrap();
+            assert_ne!(count, 0, "the server closed the connection");
+            let read = end..end + count;
+            end = read.end;
+            for place in read {
+                match self.buffer[place] {
+                    b'{' => depth += 1,
+                    b'}' => depth -= 1,
+                    _ => continue,
+                }
+                if depth == 0 {
+                    let message = &self.buffer[start..=place];
+                    if message.starts_with(br#"{"id":1,"#) {
+                        return String::from_utf8_lossy(message).into_owned();
+                    }
+                    start = place + 1;
+                }
+            }
+        }
+    }
+}
+
+fn request<R: Row>() -> String {
+    format!(r#""{}":[{{"columns":{:?}}}]"#, R::TABLE, R::COLUMNS)
 }
