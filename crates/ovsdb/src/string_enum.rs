@@ -1,6 +1,9 @@
 //! Rust enums for columns whose schema lists the strings allowed.
 
 /// Declares an enum with a variant per string, and one for strings that a newer schema may allow.
+///
+/// For generated rows.
+#[macro_export]
 macro_rules! string_enum {
     (
         $(#[$attribute:meta])*
@@ -21,6 +24,13 @@ macro_rules! string_enum {
                     $(Self::$variant => $text,)*
                     Self::Other(text) => text,
                 }
+            }
+        }
+
+        /// What stands for the empty string, the default of every string column.
+        impl Default for $name {
+            fn default() -> Self {
+                Self::from(String::new())
             }
         }
 
@@ -45,16 +55,16 @@ macro_rules! string_enum {
             }
         }
 
-        impl crate::FromAtom for $name {
+        impl $crate::FromAtom for $name {
             const EXPECTED: &'static str = "a string";
 
-            fn from_atom(atom: crate::Atom) -> Result<Self, crate::TypeError> {
+            fn from_atom(atom: $crate::Atom) -> Result<Self, $crate::TypeError> {
                 String::from_atom(atom).map(Self::from)
             }
         }
 
-        impl crate::IntoAtom for $name {
-            fn into_atom(self) -> crate::Atom {
+        impl $crate::IntoAtom for $name {
+            fn into_atom(self) -> $crate::Atom {
                 match self {
                     Self::Other(text) => text.into_atom(),
                     known => known.as_str().to_owned().into_atom(),
@@ -63,5 +73,3 @@ macro_rules! string_enum {
         }
     };
 }
-
-pub(crate) use string_enum;

@@ -1,13 +1,14 @@
 //! How the type of a column becomes a Rust type and a line of documentation.
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use ovsdb::schema::{AtomicType, BaseType, ColumnSchema, TableSchema};
 
-use super::selection::SELECTION;
+use super::name;
+use super::selection::Selected;
 
 /// A column, ready to be written.
 pub(super) struct Column {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// The name of the struct's field.
     pub(super) field: String,
     /// The Rust type it is read into.
@@ -17,11 +18,20 @@ pub(super) struct Column {
     /// Type, range and choices in words.
     pub(super) description: String,
     /// The strings allowed, if not all are.
-    pub(super) choices: Option<Vec<String>>,
-    /// The row type that it refers to.
-    pub(super) refers_to: Option<&'static str>,
+    pub(super) choices: Option<Choices>,
+    /// The least and the greatest integer allowed.
+    pub(super) range: Option<(i64, i64)>,
+    /// The row types that it refers to.
+    pub(super) refers_to: Vec<String>,
     /// Whether no two rows have the same contents.
     pub(super) unique: bool,
+}
+
+/// The strings that a column may hold.
+pub(super) struct Choices {
+    /// The name of the enum made of them.
+    pub(super) name: String,
+    pub(super) strings: Vec<String>,
 }
 
 /// How many elements a column has.
@@ -34,28 +44,35 @@ enum Shape {
 
 impl Column {
     pub(super) fn new(
-        name: &'static str,
+        name: &str,
         schema: &ColumnSchema,
         table: &TableSchema,
+        selection: &[Selected],
     ) -> Result<Self> {
+        ensure!(name != "uuid", "the name is taken by the row's own");
         let kind = &schema.kind;
         let shape = match (&kind.value, kind.min, kind.max) {
             (None, 1, Some(1)) => Shape::One,
             (None, 0, Some(1)) => Shape::AtMostOne,
             (None, ..) => Shape::Set,
-            (Some(_), _, Some(1)) => bail!("no rule for a map of at most one pair"),
             (Some(_), ..) => Shape::Map,
         };
         let ordered = !matches!(shape, Shape::Set | Shape::Map);
-        ensure!(ordered || kind.key.atomic != AtomicType::Real, "no rule for a set of reals");
-        let choices = choices(&kind.key)?;
-        let refers_to = kind.key.ref_table.as_deref().and_then(row_of);
+        ensure!(
+            ordered || kind.key.atomic != AtomicType::Real,
+            "no rule for a set of reals"
+        );
+        let choices = choices(name, &kind.key);
         let read = match &choices {
-            Some(_) => camel_case(name),
+            Some(choices) => choices.name.clone(),
             None => rust_type(kind.key.atomic).to_owned(),
         };
-        let write = refers_to.map_or_else(|| read.clone(), |row| format!("Ref<{row}>"));
-        let value = kind.value.as_ref().map(|value| rust_type(value.atomic));
+        let key_row = row_of(&kind.key, selection);
+        let write = reference(&read, key_row);
+        let value = kind.value.as_ref();
+        let value_row = value.and_then(|value| row_of(value, selection));
+        let value = value.map(|value| rust_type(value.atomic));
+        let written_value = value.map(|value| reference(value, value_row));
         let unique = table.indexes.iter().any(|index| index.as_slice() == [name]);
         let mut description = describe(&shape, schema);
         if unique {
@@ -65,16 +82,36 @@ impl Column {
             description.push_str("; never changes");
         }
         Ok(Self {
-            name,
-            field: if name == "type" { "r#type".to_owned() } else { name.to_owned() },
+            name: name.to_owned(),
+            field: name::identifier(name),
             read: wrap(&shape, &read, value),
-            write: wrap(&shape, &write, value),
+            write: wrap(&shape, &write, written_value.as_deref()),
             description,
             choices,
-            refers_to,
+            range: kind.key.min_integer.zip(kind.key.max_integer),
+            refers_to: key_row
+                .into_iter()
+                .chain(value_row)
+                .map(str::to_owned)
+                .collect(),
             unique,
         })
     }
+
+    /// Gives the enum of this column another name.
+    pub(super) fn rename_enum(&mut self, new: String) {
+        if let Some(choices) = &mut self.choices {
+            for text in [&mut self.read, &mut self.write] {
+                *text = text.replacen(&choices.name, &new, 1);
+            }
+            choices.name = new;
+        }
+    }
+}
+
+/// A reference to a row, or else the type as it is.
+fn reference(plain: &str, row: Option<&str>) -> String {
+    row.map_or_else(|| plain.to_owned(), |row| format!("Ref<{row}>"))
 }
 
 fn wrap(shape: &Shape, key: &str, value: Option<&str>) -> String {
@@ -86,9 +123,11 @@ fn wrap(shape: &Shape, key: &str, value: Option<&str>) -> String {
     }
 }
 
-/// The row type of a table, if it is selected.
-fn row_of(table: &str) -> Option<&'static str> {
-    SELECTION.iter().find(|selected| selected.table == table).map(|selected| selected.row)
+/// The row type of the table that is referred to, if it is selected.
+fn row_of<'a>(base: &BaseType, selection: &'a [Selected]) -> Option<&'a str> {
+    let table = base.ref_table.as_deref()?;
+    let selected = selection.iter().find(|selected| selected.table == table)?;
+    Some(&selected.row)
 }
 
 fn rust_type(atomic: AtomicType) -> &'static str {
@@ -101,15 +140,14 @@ fn rust_type(atomic: AtomicType) -> &'static str {
     }
 }
 
-fn choices(base: &BaseType) -> Result<Option<Vec<String>>> {
-    let Some(choices) = &base.choices else {
-        return Ok(None);
-    };
-    ensure!(base.atomic == AtomicType::String, "no rule for an enum of anything but strings");
-    let strings = choices
-        .iter()
-        .map(|choice| choice.as_str().map(str::to_owned).context("a choice that is no string"));
-    strings.collect::<Result<_>>().map(Some)
+/// The strings allowed. Numbers stay numbers, however few are allowed.
+fn choices(column: &str, base: &BaseType) -> Option<Choices> {
+    let choices = base.choices.as_ref()?.iter();
+    let strings = choices.map(|choice| choice.as_str().map(str::to_owned));
+    Some(Choices {
+        name: name::camel_case(column),
+        strings: strings.collect::<Option<_>>()?,
+    })
 }
 
 /// The type in words, as in "optional integer, 0 to 4095".
@@ -160,18 +198,12 @@ fn describe_range(base: &BaseType) -> String {
     let Some(choices) = &base.choices else {
         return range;
     };
-    let choices: Vec<String> =
-        choices.iter().filter_map(|choice| Some(format!("`{}`", choice.as_str()?))).collect();
+    let choices: Vec<String> = choices
+        .iter()
+        .map(|choice| match choice.as_str() {
+            Some(text) => format!("`{text}`"),
+            None => format!("`{choice}`"),
+        })
+        .collect();
     format!("{range}, one of {}", choices.join(", "))
-}
-
-/// `native-untagged` and `vlan_mode` as `NativeUntagged` and `VlanMode`.
-pub(super) fn camel_case(text: &str) -> String {
-    let mut out = String::new();
-    for word in text.split(['-', '_']) {
-        let mut letters = word.chars();
-        out.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-        out.push_str(letters.as_str());
-    }
-    out
 }

@@ -6,11 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::column::{Column, Ref};
-use crate::row::{Fold, Row};
-use crate::string_enum::string_enum;
-use crate::tables::Port;
-use crate::value::{TypeError, Value};
+use super::Port;
+use crate::{Column, Fold, Ref, Row, TypeError, Value, string_enum};
 
 /// A row of the table `Bridge`, see ovs-vswitchd.conf.db(5).
 #[derive(Clone, Debug, PartialEq)]

@@ -6,10 +6,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::column::Column;
-use crate::row::{Fold, Row};
-use crate::string_enum::string_enum;
-use crate::value::{TypeError, Value};
+use crate::{Column, Fold, Row, TypeError, Value, string_enum};
 
 /// A row of the table `Interface`, see ovs-vswitchd.conf.db(5).
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +52,9 @@ impl Interface {
     /// The column `ofport_request`: optional integer, 1 to 65279.
     pub const OFPORT_REQUEST: Column<Self, Option<i64>> = Column::new("ofport_request");
 
+    /// What the server accepts in the column `ofport_request`.
+    pub const OFPORT_REQUEST_RANGE: std::ops::RangeInclusive<i64> = 1..=65279;
+
     /// The column `error`: optional string.
     pub const ERROR: Column<Self, Option<String>> = Column::new("error");
 
@@ -69,6 +69,9 @@ impl Interface {
 
     /// The column `ifindex`: optional integer, 0 to 4294967295.
     pub const IFINDEX: Column<Self, Option<i64>> = Column::new("ifindex");
+
+    /// What the server accepts in the column `ifindex`.
+    pub const IFINDEX_RANGE: std::ops::RangeInclusive<i64> = 0..=4294967295;
 
     /// The column `external_ids`: map from string to string.
     pub const EXTERNAL_IDS: Column<Self, BTreeMap<String, String>> = Column::new("external_ids");

@@ -6,10 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::column::{Column, Ref};
-use crate::row::{Fold, Row};
-use crate::tables::Bridge;
-use crate::value::{TypeError, Value};
+use super::Bridge;
+use crate::{Column, Fold, Ref, Row, TypeError, Value};
 
 /// A row of the table `Open_vSwitch`, see ovs-vswitchd.conf.db(5).
 #[derive(Clone, Debug, PartialEq)]

@@ -6,11 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::column::{Column, Ref};
-use crate::row::{Fold, Row};
-use crate::string_enum::string_enum;
-use crate::tables::Interface;
-use crate::value::{TypeError, Value};
+use super::Interface;
+use crate::{Column, Fold, Ref, Row, TypeError, Value, string_enum};
 
 /// A row of the table `Port`, see ovs-vswitchd.conf.db(5).
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +40,14 @@ impl Port {
     /// The column `tag`: optional integer, 0 to 4095.
     pub const TAG: Column<Self, Option<i64>> = Column::new("tag");
 
+    /// What the server accepts in the column `tag`.
+    pub const TAG_RANGE: std::ops::RangeInclusive<i64> = 0..=4095;
+
     /// The column `trunks`: set of integers, 0 to 4095; at most 4096 of them.
     pub const TRUNKS: Column<Self, BTreeSet<i64>> = Column::new("trunks");
+
+    /// What the server accepts in the column `trunks`.
+    pub const TRUNKS_RANGE: std::ops::RangeInclusive<i64> = 0..=4095;
 
     /// The column `vlan_mode`: optional string, one of `trunk`, `access`, `native-tagged`, `native-untagged`, `dot1q-tunnel`.
     pub const VLAN_MODE: Column<Self, Option<VlanMode>> = Column::new("vlan_mode");

@@ -1,0 +1,89 @@
+//! The turns of this crate. Like those of the Python IDL, they replicate four tables all along.
+
+use std::time::{Duration, Instant};
+
+use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
+use ovsdb::{Client, Endpoint, Insert, Monitor, Mutation, Transaction};
+use tokio::task::JoinSet;
+
+use crate::{INTERFACES, PORTS};
+
+pub(crate) fn run(what: &str, socket: &str) -> Duration {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let start = Instant::now();
+        let client = connect(socket).await;
+        if what == "load" {
+            let count = client.read(|replica| replica.table::<Interface>().len());
+            assert_eq!(count, INTERFACES);
+            return start.elapsed();
+        }
+        let start = Instant::now();
+        match what {
+            "each" => each(&client).await,
+            "concurrent" => concurrent(&client).await,
+            _ => together(&client).await,
+        }
+        let elapsed = start.elapsed();
+        let count = client.read(|replica| replica.table::<Port>().len());
+        assert_eq!(count, PORTS);
+        elapsed
+    })
+}
+
+async fn connect(socket: &str) -> Client {
+    let monitor = Monitor::new("Open_vSwitch")
+        .table::<OpenVSwitch>()
+        .table::<Bridge>()
+        .table::<Port>()
+        .table::<Interface>();
+    Client::connect(Endpoint::Unix(socket.into()), monitor)
+        .await
+        .unwrap()
+}
+
+async fn each(client: &Client) {
+    for number in 0..PORTS {
+        let mut tx = Transaction::new();
+        add_port(&mut tx, number);
+        client.transact(tx).await.unwrap();
+    }
+}
+
+async fn concurrent(client: &Client) {
+    let mut callers = JoinSet::new();
+    for number in 0..PORTS {
+        let client = client.clone();
+        callers.spawn(async move {
+            let mut tx = Transaction::new();
+            add_port(&mut tx, number);
+            client.commit(tx).await.unwrap();
+        });
+    }
+    callers.join_all().await;
+}
+
+async fn together(client: &Client) {
+    let mut tx = Transaction::new();
+    for number in 0..PORTS {
+        add_port(&mut tx, number);
+    }
+    client.transact(tx).await.unwrap();
+}
+
+fn add_port(tx: &mut Transaction, number: usize) {
+    let name = format!("p{number}");
+    let interface = Insert::<Interface>::new().set(Interface::NAME, name.as_str());
+    let interface = tx.insert(interface);
+    let port = Insert::<Port>::new()
+        .set(Port::NAME, name)
+        .set(Port::INTERFACES, [interface]);
+    let port = tx.insert(port);
+    let _ = tx.mutate(
+        Bridge::NAME.eq("br0"),
+        Mutation::insert(Bridge::PORTS, [port]),
+    );
+}
