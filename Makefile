@@ -6,13 +6,14 @@ CARGO ?= cargo
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 AS_ROOT := $(foreach arch,X86_64 AARCH64,CARGO_TARGET_$(arch)_UNKNOWN_LINUX_GNU_RUNNER='$(SUDO)')
 
-.PHONY: help demo test lint bench soak deps docs build
+.PHONY: help demo test lint bench bench-ovsdb soak deps docs build
 
 help:
 	@echo "make demo   see the main job done in a private lab"
 	@echo "make test   all tests, against a real Docker, Open vSwitch and kernel"
 	@echo "make lint   formatting, clippy, generated files"
 	@echo "make bench  how long a container waits for its network (release build)"
+	@echo "make bench-ovsdb  the OVSDB client beside ovs-vsctl and the Python IDL"
 	@echo "make soak   random containers and faults for an hour (MINUTES=, SEED=)"
 	@echo "make docs   regenerate what is generated: typed rows, docs/labels.md"
 	@echo "make build  the release binary, target/release/ovs-port-manager"
@@ -34,6 +35,10 @@ lint:
 
 bench: deps
 	$(if $(SUDO),$(AS_ROOT)) $(CARGO) bench --locked -p ovs-port-manager --bench attach
+
+# Beside ovs-vsctl, a raw socket and the Python IDL, which it installs with pip under target/.
+bench-ovsdb: deps
+	$(CARGO) bench --locked -p ovsdb --bench compare
 
 # MINUTES how long, SEED to repeat a run's choices.
 soak: deps

@@ -14,7 +14,7 @@ set -eu
 PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
-# Each line: the command, the package that has it, what it is for.
+# Each line: the command or file, the package that has it, what it is for.
 needs='
 dockerd       docker.io           the Docker engine of the end-to-end tests
 docker        docker.io           the client of that engine
@@ -24,6 +24,9 @@ ovsdb-server  openvswitch-common  the database of Open vSwitch
 ovsdb-tool    openvswitch-common  makes an empty database
 ovs-appctl    openvswitch-common  asks and steers the daemons of Open vSwitch
 ovs-ofctl     openvswitch-common  shows ports and flows in tests
+ovs-pki       openvswitch-common  makes certificates for the tests of ssl
+openssl       openssl             used by ovs-pki
+/usr/share/ovn/ovn-nb.ovsschema ovn-central another schema for the tests of the code generator
 ovs-vswitchd  openvswitch-switch  the switch of the end-to-end tests
 ovs-vsctl     openvswitch-switch  judges the product from outside
 busybox       busybox-static      the contents of the test image; must be static
@@ -31,6 +34,7 @@ ip            iproute2            judges the product from outside
 ethtool       ethtool             sets offloads in test containers
 unshare       util-linux          makes the namespaces of the tests
 nsenter       util-linux          enters them
+setpriv       util-linux          takes rights away in tests
 mount         mount               gives them a /proc and a /run of their own
 tar           tar                 packs the test image
 cc            gcc                 links Rust programs
@@ -50,6 +54,7 @@ has() {
     case $1 in
     # A dynamic busybox finds no libraries inside a container.
     busybox) command -v busybox >/dev/null && busybox_is_static ;;
+    /*) [ -e "$1" ] ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }

@@ -89,12 +89,7 @@ impl Rows {
             tables.push((selected.clone(), columns(selected, table, selection)?));
         }
         name_enums(&mut tables);
-        Ok(Self {
-            database: schema.name.clone(),
-            manual: manual(&schema.name),
-            root,
-            tables,
-        })
+        Ok(Self { database: schema.name.clone(), manual: manual(&schema.name), root, tables })
     }
 
     fn files(&self, module: &str) -> Result<Vec<File>> {
@@ -106,10 +101,8 @@ impl Rows {
                 text: format_rust(&self.table(selected, columns)?)?,
             });
         }
-        files.push(File {
-            path: format!("{module}.rs").into(),
-            text: format_rust(&self.module())?,
-        });
+        files
+            .push(File { path: format!("{module}.rs").into(), text: format_rust(&self.module())? });
         Ok(files)
     }
 
@@ -130,12 +123,7 @@ impl Rows {
             let mut types = vec![selected.row.as_str()];
             let choices = columns.iter().filter_map(|column| column.choices.as_ref());
             types.extend(choices.map(|choices| choices.name.as_str()));
-            let _ = writeln!(
-                out,
-                "pub use {}::{{{}}};",
-                selected.module,
-                types.join(", ")
-            );
+            let _ = writeln!(out, "pub use {}::{{{}}};", selected.module, types.join(", "));
         }
         out
     }
@@ -144,11 +132,7 @@ impl Rows {
     fn table(&self, selected: &Selected, columns: &[Column]) -> Result<String> {
         let manual = &self.manual;
         let mut out = String::from(HEADER);
-        let _ = writeln!(
-            out,
-            "//! Rows of the table `{}`, see {manual}.\n",
-            selected.table
-        );
+        let _ = writeln!(out, "//! Rows of the table `{}`, see {manual}.\n", selected.table);
         imports(&mut out, self.root, selected, columns);
         row_struct(&mut out, manual, selected, columns);
         column_constants(&mut out, selected, columns);
@@ -218,10 +202,7 @@ fn columns(
 ) -> Result<Vec<Column>> {
     let columns = selected.columns.iter().map(|name| {
         let schema = table.columns.get(name).with_context(|| {
-            format!(
-                "the schema has no column {name} in table {}",
-                selected.table
-            )
+            format!("the schema has no column {name} in table {}", selected.table)
         })?;
         Column::new(name, schema, table, selection)
             .with_context(|| format!("table {}, column {name}", selected.table))
@@ -259,11 +240,7 @@ fn imports(out: &mut String, root: &str, selected: &Selected, columns: &[Column]
 }
 
 fn row_struct(out: &mut String, manual: &str, selected: &Selected, columns: &[Column]) {
-    let _ = writeln!(
-        out,
-        "/// A row of the table `{}`, see {manual}.",
-        selected.table
-    );
+    let _ = writeln!(out, "/// A row of the table `{}`, see {manual}.", selected.table);
     out.push_str("#[derive(Clone, Debug, PartialEq)]\n");
     let _ = writeln!(out, "pub struct {} {{", selected.row);
     out.push_str("/// `_uuid`: the row's UUID.\npub uuid: Uuid,\n");

@@ -17,20 +17,11 @@ MODULE.rs and the folder MODULE.";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args
-        .iter()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        ["codegen"] => write(
-            &codegen::target_dir(),
-            codegen::generate(Path::new(codegen::INSTALLED_SCHEMA))?,
-        ),
-        ["codegen", schema] => write(
-            &codegen::target_dir(),
-            codegen::generate(Path::new(schema))?,
-        ),
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["codegen"] => {
+            write(&codegen::target_dir(), codegen::generate(Path::new(codegen::INSTALLED_SCHEMA))?)
+        }
+        ["codegen", schema] => write(&codegen::target_dir(), codegen::generate(Path::new(schema))?),
         ["codegen", schema, module, wanted @ ..] => {
             let path = Path::new(module);
             let name = path.file_name().and_then(|name| name.to_str());

@@ -88,10 +88,7 @@ fn single_tables_and_columns_can_be_asked_for() {
     let port = &files[1].text;
     assert_eq!(files[1].path, Path::new("rows/port.rs"));
     assert!(port.contains("pub tag: Option<i64>"), "{port}");
-    assert!(
-        port.contains("TAG_RANGE: std::ops::RangeInclusive<i64> = 0..=4095"),
-        "{port}"
-    );
+    assert!(port.contains("TAG_RANGE: std::ops::RangeInclusive<i64> = 0..=4095"), "{port}");
     assert!(!port.contains("trunks"), "{port}");
     let wanted = ["Port.no_column".to_owned()];
     let error = codegen::generate_module(schema, "rows", &wanted).unwrap_err();

@@ -58,10 +58,7 @@ impl Column {
             (Some(_), ..) => Shape::Map,
         };
         let ordered = !matches!(shape, Shape::Set | Shape::Map);
-        ensure!(
-            ordered || kind.key.atomic != AtomicType::Real,
-            "no rule for a set of reals"
-        );
+        ensure!(ordered || kind.key.atomic != AtomicType::Real, "no rule for a set of reals");
         let choices = choices(name, &kind.key);
         let read = match &choices {
             Some(choices) => choices.name.clone(),
@@ -89,11 +86,7 @@ impl Column {
             description,
             choices,
             range: kind.key.min_integer.zip(kind.key.max_integer),
-            refers_to: key_row
-                .into_iter()
-                .chain(value_row)
-                .map(str::to_owned)
-                .collect(),
+            refers_to: key_row.into_iter().chain(value_row).map(str::to_owned).collect(),
             unique,
         })
     }
@@ -144,10 +137,7 @@ fn rust_type(atomic: AtomicType) -> &'static str {
 fn choices(column: &str, base: &BaseType) -> Option<Choices> {
     let choices = base.choices.as_ref()?.iter();
     let strings = choices.map(|choice| choice.as_str().map(str::to_owned));
-    Some(Choices {
-        name: name::camel_case(column),
-        strings: strings.collect::<Option<_>>()?,
-    })
+    Some(Choices { name: name::camel_case(column), strings: strings.collect::<Option<_>>()? })
 }
 
 /// The type in words, as in "optional integer, 0 to 4095".

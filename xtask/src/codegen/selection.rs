@@ -27,11 +27,7 @@ pub(super) fn in_use() -> Vec<Selected> {
         table: table.table.to_owned(),
         row: table.row.to_owned(),
         module: table.module.to_owned(),
-        columns: table
-            .columns
-            .iter()
-            .map(|&column| column.to_owned())
-            .collect(),
+        columns: table.columns.iter().map(|&column| column.to_owned()).collect(),
     });
     selected.collect()
 }
@@ -55,10 +51,7 @@ pub(super) fn asked_for(schema: &Schema, wanted: &[String]) -> Result<Vec<Select
                 found.columns.keys().cloned().collect()
             }
         };
-        match selection
-            .iter_mut()
-            .find(|selected| selected.table == table)
-        {
+        match selection.iter_mut().find(|selected| selected.table == table) {
             Some(selected) => {
                 selected.columns.extend(columns);
                 selected.columns.sort_unstable();

@@ -64,9 +64,7 @@ fn main() {
 
 /// One turn of ours or of the raw socket, in the child process.
 fn child(args: &[String]) {
-    let [who, what, socket] = args else {
-        panic!("usage: child WHO WHAT SOCKET")
-    };
+    let [who, what, socket] = args else { panic!("usage: child WHO WHAT SOCKET") };
     let elapsed = match who.as_str() {
         "ours" => ours::run(what, socket),
         _ => raw::run(what, socket),
@@ -80,11 +78,7 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
         turns: 15,
         run: Box::new(move |server: &Server| {
             let program = std::env::current_exe().unwrap();
-            turn::run(
-                Command::new(program)
-                    .args(["child", who, what])
-                    .arg(server.socket()),
-            )
+            turn::run(Command::new(program).args(["child", who, what]).arg(server.socket()))
         }),
     };
     let idl = |what: &'static str| {
@@ -94,11 +88,7 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
             turns: 7,
             run: Box::new(move |server: &Server| {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare/idl.py");
-                turn::run(
-                    Command::new(&python)
-                        .args([script, what])
-                        .arg(server.socket()),
-                )
+                turn::run(Command::new(&python).args([script, what]).arg(server.socket()))
             }),
         }
     };
@@ -149,15 +139,11 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
 }
 
 fn list(_: usize) -> Vec<String> {
-    ["--columns=name", "list", "Interface"]
-        .map(str::to_owned)
-        .into()
+    ["--columns=name", "list", "Interface"].map(str::to_owned).into()
 }
 
 fn add_port(number: usize) -> Vec<String> {
-    ["add-port", "br0", &format!("p{number}")]
-        .map(str::to_owned)
-        .into()
+    ["add-port", "br0", &format!("p{number}")].map(str::to_owned).into()
 }
 
 /// The turns of each competitor.
@@ -217,15 +203,8 @@ fn milliseconds(time: Duration) -> String {
 /// The interpreter of a virtual environment with the package `ovs`.
 fn install_python() -> std::path::PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-ovs");
-    let script = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/benches/compare/install-ovs.sh"
-    );
-    let status = Command::new("sh")
-        .arg(script)
-        .arg(&folder)
-        .status()
-        .unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare/install-ovs.sh");
+    let status = Command::new("sh").arg(script).arg(&folder).status().unwrap();
     assert!(status.success(), "cannot install the Python package ovs");
     folder.join("bin/python")
 }

@@ -9,10 +9,7 @@ use tokio::task::JoinSet;
 use crate::{INTERFACES, PORTS};
 
 pub(crate) fn run(what: &str, socket: &str) -> Duration {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let start = Instant::now();
         let client = connect(socket).await;
@@ -40,9 +37,7 @@ async fn connect(socket: &str) -> Client {
         .table::<Bridge>()
         .table::<Port>()
         .table::<Interface>();
-    Client::connect(Endpoint::Unix(socket.into()), monitor)
-        .await
-        .unwrap()
+    Client::connect(Endpoint::Unix(socket.into()), monitor).await.unwrap()
 }
 
 async fn each(client: &Client) {
@@ -78,12 +73,7 @@ fn add_port(tx: &mut Transaction, number: usize) {
     let name = format!("p{number}");
     let interface = Insert::<Interface>::new().set(Interface::NAME, name.as_str());
     let interface = tx.insert(interface);
-    let port = Insert::<Port>::new()
-        .set(Port::NAME, name)
-        .set(Port::INTERFACES, [interface]);
+    let port = Insert::<Port>::new().set(Port::NAME, name).set(Port::INTERFACES, [interface]);
     let port = tx.insert(port);
-    let _ = tx.mutate(
-        Bridge::NAME.eq("br0"),
-        Mutation::insert(Bridge::PORTS, [port]),
-    );
+    let _ = tx.mutate(Bridge::NAME.eq("br0"), Mutation::insert(Bridge::PORTS, [port]));
 }

@@ -75,18 +75,12 @@ fn add_port(number: usize) -> String {
 
 impl Socket {
     fn connect(path: &Path) -> Self {
-        Self {
-            stream: UnixStream::connect(path).unwrap(),
-            buffer: vec![0; 1 << 20],
-        }
+        Self { stream: UnixStream::connect(path).unwrap(), buffer: vec![0; 1 << 20] }
     }
 
     fn transact(&mut self, operations: &str) {
         let reply = self.call("transact", operations);
-        assert!(
-            reply.contains(r#""error":null"#) && !reply.contains("details"),
-            "{reply}"
-        );
+        assert!(reply.contains(r#""error":null"#) && !reply.contains("details"), "{reply}");
     }
 
     /// Asks to be told of the same columns as the others. What it is told it drops.

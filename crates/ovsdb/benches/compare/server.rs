@@ -21,23 +21,13 @@ impl Server {
     pub(crate) fn start() -> Self {
         let dir = TempDir::with_prefix("ovsdb-bench-").unwrap();
         let db = dir.path().join("db");
-        let create = Command::new("ovsdb-tool")
-            .arg("create")
-            .arg(&db)
-            .arg(SCHEMA)
-            .status();
+        let create = Command::new("ovsdb-tool").arg("create").arg(&db).arg(SCHEMA).status();
         let created = create.expect("this benchmark needs ovsdb-tool: install openvswitch-switch");
         assert!(created.success());
         let process = Command::new("ovsdb-server")
             .arg(&db)
-            .arg(format!(
-                "--remote=punix:{}",
-                dir.path().join("socket").display()
-            ))
-            .arg(format!(
-                "--unixctl={}",
-                dir.path().join("control").display()
-            ))
+            .arg(format!("--remote=punix:{}", dir.path().join("socket").display()))
+            .arg(format!("--unixctl={}", dir.path().join("control").display()))
             .args(["--no-chdir", "-vconsole:off", "-vsyslog:off"])
             .stdin(Stdio::null())
             .spawn()
@@ -45,10 +35,7 @@ impl Server {
         let server = Self { dir, process };
         let start = Instant::now();
         while std::os::unix::net::UnixStream::connect(server.socket()).is_err() {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "it does not listen"
-            );
+            assert!(start.elapsed() < Duration::from_secs(20), "it does not listen");
             std::thread::yield_now();
         }
         raw::add_bridge(&server.socket());
@@ -62,18 +49,12 @@ impl Server {
     /// A call of `ovs-vsctl`, to be run.
     pub(crate) fn vsctl(&self, args: &[String]) -> Command {
         let mut command = Command::new("ovs-vsctl");
-        command
-            .arg(format!("--db=unix:{}", self.socket().display()))
-            .arg("--no-wait")
-            .args(args);
+        command.arg(format!("--db=unix:{}", self.socket().display())).arg("--no-wait").args(args);
         command
     }
 
     pub(crate) fn version(&self) -> String {
-        let output = Command::new("ovsdb-server")
-            .arg("--version")
-            .output()
-            .unwrap();
+        let output = Command::new("ovsdb-server").arg("--version").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().next().unwrap_or_default().to_owned()
     }

@@ -1,6 +1,6 @@
 //! Requests other than transactions, and filters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ovsdb::tables::{Interface, OpenVSwitch, Port};
 use ovsdb::{CallError, Change, Client, Filter, Monitor, Once, RequestError, Transaction};
@@ -14,7 +14,8 @@ use crate::lab::{
 async fn a_server_tells_what_it_has() {
     let server = Server::start();
     let client = server.client().await;
-    assert_eq!(client.list_dbs().await.unwrap(), ["Open_vSwitch", "_Server"]);
+    let databases: BTreeSet<_> = client.list_dbs().await.unwrap().into_iter().collect();
+    assert_eq!(databases, ["Open_vSwitch", "_Server"].map(str::to_owned).into());
     let schema = client.get_schema("Open_vSwitch").await.unwrap();
     assert!(schema.tables.contains_key("Bridge"));
     let id = client.get_server_id().await.unwrap();
