@@ -5,18 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ovsdb::schema::{Schema, TableSchema};
 
 mod column;
+mod format;
 mod name;
 mod selection;
 
 use column::Column;
+use format::format_rust;
 use selection::Selected;
 
 /// Where the packages of Open vSwitch put the schema.
@@ -334,23 +334,4 @@ fn string_enum(out: &mut String, manual: &str, selected: &Selected, column: &Col
     }
     out.push_str("    }\n}\n");
     Ok(())
-}
-
-/// Formats as `cargo fmt` does in this repository.
-fn format_rust(text: &str) -> Result<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut rustfmt = Command::new("rustfmt")
-        .args(["--edition", "2024", "--config-path"])
-        .arg(root.join("rustfmt.toml"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run rustfmt (rustup component add rustfmt)")?;
-    // It reads all before it writes, so this can't block on a full pipe.
-    rustfmt.stdin.take().context("rustfmt has no input")?.write_all(text.as_bytes())?;
-    let output = rustfmt.wait_with_output()?;
-    if !output.status.success() {
-        bail!("rustfmt refused the generated rows: {}", output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?)
 }

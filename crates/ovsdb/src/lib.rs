@@ -38,6 +38,10 @@
 //! # }
 //! ```
 //!
+//! [`Client::commit`] lets many callers share transactions, [`Client::transact_once`] outlives lost
+//! connections, [`Client::connect_cluster`] is for RAFT clusters. `ssl:` endpoints need the feature
+//! `ssl`.
+//!
 //! The layers, from the wire up: `value`, `message`, `session` (one connection), `update`, `table`
 //! and `replica` (folding, pure), `client`. Beside them `column`, `condition`, `mutation`,
 //! `operation`, `transaction` and `reply`, also pure.

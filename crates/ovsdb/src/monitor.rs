@@ -9,6 +9,20 @@ use crate::schema::Schema;
 use crate::table::{AnyTable, Table};
 
 /// A database and the rows of it that a client follows.
+///
+/// ```
+/// use ovsdb::tables::{Bridge, Interface};
+/// use ovsdb::{Filter, Monitor};
+///
+/// # fn example() -> Result<(), ovsdb::Conjunction> {
+/// let internal = Filter::any([Interface::TYPE.eq("internal")])?;
+/// let monitor = Monitor::new("Open_vSwitch")
+///     .table::<Bridge>()
+///     .table_where::<Interface>(internal);
+/// # Ok(())
+/// # }
+/// # example().unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Monitor {
     database: String,

@@ -11,6 +11,22 @@ use crate::table::{AnyTable, Table, not_monitored};
 use crate::update::{FoldError, TableUpdates};
 
 /// The monitored tables, as the server last told. Every state of it is one that the database had.
+///
+/// ```no_run
+/// # fn example(client: &ovsdb::Client) {
+/// use ovsdb::tables::{Bridge, Port};
+///
+/// // All within one closure is of one state.
+/// let tags: Vec<Option<i64>> = client.read(|replica| {
+///     let bridge = replica.table::<Bridge>().by_name("ovsbr0");
+///     let ports = bridge.into_iter().flat_map(|bridge| &bridge.ports);
+///     ports
+///         .filter_map(|port| replica.table::<Port>().get(*port))
+///         .map(|port| port.tag)
+///         .collect()
+/// });
+/// # }
+/// ```
 pub struct Replica {
     tables: HashMap<&'static str, Box<dyn AnyTable>>,
 }
