@@ -8,9 +8,7 @@ use ovsdb::{Change, Client, Endpoint, Monitor};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let endpoint = std::env::args().nth(1);
-    let endpoint = endpoint
-        .as_deref()
-        .unwrap_or("unix:/run/openvswitch/db.sock");
+    let endpoint = endpoint.as_deref().unwrap_or("unix:/run/openvswitch/db.sock");
     let endpoint: Endpoint = endpoint.parse()?;
     let monitor = Monitor::new("Open_vSwitch").table::<Port>();
     let client = Client::connect(endpoint, monitor).await?;

@@ -17,11 +17,7 @@ pub(super) fn format_rust(text: &str) -> Result<String> {
         .spawn()
         .context("cannot run rustfmt (rustup component add rustfmt)")?;
     // It reads all before it writes, so this can't block on a full pipe.
-    rustfmt
-        .stdin
-        .take()
-        .context("rustfmt has no input")?
-        .write_all(text.as_bytes())?;
+    rustfmt.stdin.take().context("rustfmt has no input")?.write_all(text.as_bytes())?;
     let output = rustfmt.wait_with_output()?;
     if !output.status.success() {
         bail!("rustfmt refused the generated rows: {}", output.status);

@@ -105,10 +105,7 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/compare/memory.py");
                 let mut one_more = Command::new(&python);
                 let call = server.vsctl(&arguments(count));
-                one_more
-                    .arg(script)
-                    .arg(call.get_program())
-                    .args(call.get_args());
+                one_more.arg(script).arg(call.get_program()).args(call.get_args());
                 let memory = turn::run(&mut one_more).memory;
                 Turn { elapsed, memory }
             }),

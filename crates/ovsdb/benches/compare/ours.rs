@@ -10,10 +10,7 @@ use tokio::task::JoinSet;
 use crate::{INTERFACES, PORTS};
 
 pub(crate) fn run(what: &str, socket: &str) -> Duration {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let what = what.to_owned();
     let socket = socket.to_owned();
     // On a worker, where programs do most of their work, and not on the thread that waits for it.
