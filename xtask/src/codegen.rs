@@ -1,6 +1,6 @@
 //! Typed rows for the `ovsdb` crate, from an `.ovsschema` file and a list of columns.
 //!
-//! Decides what the rows look like; [`selection`] says which there are, `column` how a column's
+//! Decides what the rows look like; `selection` says which there are, `column` how a column's
 //! type becomes a Rust type.
 
 use std::collections::{BTreeMap, BTreeSet};
