@@ -145,6 +145,9 @@ impl Drop for Lead {
 }
 
 async fn lead(mut lead: Lead) {
+    // Callers that were woken together with the first get a chance to come along. Where there are
+    // none this costs nothing to speak of.
+    tokio::task::yield_now().await;
     while let Some(members) = lead.next() {
         execute(&lead.client, members).await;
     }
