@@ -3,16 +3,18 @@
 //! Work is keyed by container. An event carries no facts; events for a container that is being looked at
 //! make one more look. What fails is tried again after a pause of its own and holds up nobody.
 
+mod changes;
 mod look;
+mod readiness;
 mod timers;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ovsdb::LockState;
 use ovsdb::tables::{Bridge, Interface, Port};
-use ovsdb::{Change, LockState, State, Uuid};
-use port_plan::{Backoff, ContainerId, Defaults, Readiness, Start};
+use port_plan::{Backoff, ContainerId, Defaults, Start};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -22,7 +24,7 @@ use crate::apply::World;
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
 use crate::netlink::News;
-use crate::{netns, service_manager, switch};
+use crate::service_manager;
 use look::{Attached, Look, Observer, Standing};
 use timers::{Timer, Timers};
 
@@ -233,18 +235,6 @@ impl Reconciler {
         *self.mandate.borrow() == LockState::Held
     }
 
-    /// Another instance has ended, or has taken over while OVSDB was away.
-    fn mandate_changed(&mut self, state: LockState) {
-        match state {
-            LockState::Held => {
-                self.timers.cancel(&Timer::Standby);
-                self.look_at_everything();
-            }
-            // Without OVSDB nobody has the lock: wait and see.
-            LockState::Waiting | LockState::Stolen => self.timers.set(Timer::Standby, STANDBY),
-        }
-    }
-
     /// Finds out which containers there are, here and there, to look at each.
     fn look_at_everything(&mut self) {
         self.timers.cancel(&Timer::Survey);
@@ -338,73 +328,6 @@ impl Reconciler {
         }
     }
 
-    /// The port is in place; ready is what ovs-vswitchd says.
-    fn attached(&mut self, container: &ContainerId, attached: Attached) {
-        let Some(entry) = self.entries.get_mut(container) else { return };
-        let port = attached.port.clone();
-        let known = entry.attached.as_ref().is_some_and(|before| before.port == port);
-        // A second look at a new port must not make it old before it is ready and announced.
-        if attached.fresh || !known {
-            entry.ready = false;
-            entry.attached = Some(attached);
-        }
-        if let Some(readiness) = self.observer.world.switch.readiness(&port) {
-            self.readiness(container, readiness);
-        }
-    }
-
-    fn readiness(&mut self, container: &ContainerId, readiness: Readiness) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
-        let Some(attached) = &entry.attached else {
-            return;
-        };
-        let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
-        let timer = Timer::Ready(container.clone());
-        match readiness {
-            Readiness::Ready { ofport } if !entry.ready => {
-                entry.ready = true;
-                entry.backoff = Backoff::default();
-                entry.told = None;
-                self.timers.cancel(&timer);
-                if attached.fresh {
-                    let after = attached.since.elapsed();
-                    info!(container = id, name, %port, ofport, ?after, "port is ready");
-                    self.announce(container);
-                } else {
-                    debug!(container = id, name, %port, ofport, "port is in place");
-                }
-            }
-            Readiness::Ready { .. } => {}
-            Readiness::Waiting => {
-                entry.ready = false;
-                self.timers.set(timer, READY);
-            }
-            Readiness::Failed { error } => {
-                entry.ready = false;
-                let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
-                let name = name.clone();
-                self.failed(container, &name, &reason);
-            }
-        }
-    }
-
-    /// Tells the container's neighbours where it is now.
-    fn announce(&mut self, container: &ContainerId) {
-        let Some(attached) = self.entries.get(container).and_then(|entry| entry.attached.as_ref())
-        else {
-            return;
-        };
-        let (container, pid, spec) = (container.clone(), attached.pid, attached.spec.clone());
-        self.work.spawn(async move {
-            let id = container.clone();
-            let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
-            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
-            Done::Announced { container, result }
-        });
-    }
-
     fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
         let Some(entry) = self.entries.get_mut(container) else {
             return;
@@ -449,91 +372,6 @@ impl Reconciler {
                         );
                     }
                 }
-            }
-        }
-    }
-
-    fn stand_by(&self) {
-        let connected =
-            matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });
-        if connected && !self.may_act() {
-            info!("standing by: another instance works on this database; this one follows it");
-            service_manager::standing_by();
-        }
-    }
-
-    /// An Interface row has come, changed or gone: look how the port stands now, which may be newer.
-    fn interface_changed(&mut self, change: &Change<Interface>) {
-        let Some(row) = change.new.as_deref().or(change.old.as_deref()) else {
-            return;
-        };
-        let Some(container) = switch::container_of(row) else {
-            return;
-        };
-        let Some(entry) = self.entries.get(&container) else {
-            return;
-        };
-        let Some(port) = entry.attached.as_ref().map(|attached| &attached.port) else {
-            return;
-        };
-        if port.as_str() != row.name {
-            return;
-        }
-        match self.observer.world.switch.readiness(port) {
-            Some(readiness) => self.readiness(&container, readiness),
-            // While it is looked at, the row may well be gone by our own doing.
-            None if entry.looking => {}
-            None => self.look(container),
-        }
-    }
-
-    /// A port has lost something in the kernel, or may have.
-    fn link_news(&mut self, news: News) {
-        let container = match news {
-            News::Overrun => return self.look_at_everything(),
-            News::Lost(container) => container,
-        };
-        self.attached_changed(container);
-    }
-
-    /// Somebody has changed a Port row.
-    fn port_changed(&mut self, change: &Change<Port>) {
-        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        if old.tag != new.tag {
-            self.port_drifted(new.uuid);
-        }
-    }
-
-    /// Somebody has taken ports off a bridge.
-    fn bridge_changed(&mut self, change: &Change<Bridge>) {
-        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        for port in old.ports.difference(&new.ports) {
-            self.port_drifted(*port);
-        }
-    }
-
-    fn port_drifted(&mut self, port: Uuid) {
-        if let Some(container) = self.observer.world.switch.container_of_port(port) {
-            self.attached_changed(container);
-        }
-    }
-
-    /// Something of a container may no longer be as we left it.
-    fn attached_changed(&mut self, container: ContainerId) {
-        let Some(entry) = self.entries.get_mut(&container) else { return };
-        if entry.looking {
-            entry.again = true;
-        } else if entry.attached.is_some() {
-            // A container that ends loses all it has, and Docker tells so a moment later.
-            self.timers.set_sooner(Timer::Look(container), END);
-        }
-    }
-
-    fn switch_changed(&mut self, state: &State) {
-        match state {
-            State::Connected { .. } => self.look_at_everything(),
-            State::Disconnected { reason } => {
-                warn!(reason = %reason, "lost OVSDB, connecting again; ports stay as they are");
             }
         }
     }

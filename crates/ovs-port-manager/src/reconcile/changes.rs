@@ -1,0 +1,110 @@
+//! What the world tells, and whose look follows from it.
+
+use ovsdb::tables::{Bridge, Interface, Port};
+use ovsdb::{Change, LockState, State, Uuid};
+use port_plan::ContainerId;
+use tracing::{info, warn};
+
+use super::timers::Timer;
+use super::{END, Reconciler, STANDBY};
+use crate::netlink::News;
+use crate::{service_manager, switch};
+
+impl Reconciler {
+    /// Another instance has ended, or has taken over while OVSDB was away.
+    pub(super) fn mandate_changed(&mut self, state: LockState) {
+        match state {
+            LockState::Held => {
+                self.timers.cancel(&Timer::Standby);
+                self.look_at_everything();
+            }
+            // Without OVSDB nobody has the lock: wait and see.
+            LockState::Waiting | LockState::Stolen => self.timers.set(Timer::Standby, STANDBY),
+        }
+    }
+
+    pub(super) fn stand_by(&self) {
+        let connected =
+            matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });
+        if connected && !self.may_act() {
+            info!("standing by: another instance works on this database; this one follows it");
+            service_manager::standing_by();
+        }
+    }
+
+    /// An Interface row has come, changed or gone: look how the port stands now, which may be newer.
+    pub(super) fn interface_changed(&mut self, change: &Change<Interface>) {
+        let Some(row) = change.new.as_deref().or(change.old.as_deref()) else {
+            return;
+        };
+        let Some(container) = switch::container_of(row) else {
+            return;
+        };
+        let Some(entry) = self.entries.get(&container) else {
+            return;
+        };
+        let Some(port) = entry.attached.as_ref().map(|attached| &attached.port) else {
+            return;
+        };
+        if port.as_str() != row.name {
+            return;
+        }
+        match self.observer.world.switch.readiness(port) {
+            Some(readiness) => self.readiness(&container, readiness),
+            // While it is looked at, the row may well be gone by our own doing.
+            None if entry.looking => {}
+            None => self.look(container),
+        }
+    }
+
+    /// A port has lost something in the kernel, or may have.
+    pub(super) fn link_news(&mut self, news: News) {
+        let container = match news {
+            News::Overrun => return self.look_at_everything(),
+            News::Lost(container) => container,
+        };
+        self.attached_changed(container);
+    }
+
+    /// Somebody has changed a Port row.
+    pub(super) fn port_changed(&mut self, change: &Change<Port>) {
+        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
+        if old.tag != new.tag {
+            self.port_drifted(new.uuid);
+        }
+    }
+
+    /// Somebody has taken ports off a bridge.
+    pub(super) fn bridge_changed(&mut self, change: &Change<Bridge>) {
+        let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
+        for port in old.ports.difference(&new.ports) {
+            self.port_drifted(*port);
+        }
+    }
+
+    fn port_drifted(&mut self, port: Uuid) {
+        if let Some(container) = self.observer.world.switch.container_of_port(port) {
+            self.attached_changed(container);
+        }
+    }
+
+    /// Something of a container may no longer be as we left it.
+    fn attached_changed(&mut self, container: ContainerId) {
+        let Some(entry) = self.entries.get_mut(&container) else { return };
+        if entry.looking {
+            entry.again = true;
+        } else if entry.attached.is_some() {
+            // A container that ends loses all it has, and Docker tells so a moment later.
+            self.timers.set_sooner(Timer::Look(container), END);
+        }
+    }
+
+    pub(super) fn switch_changed(&mut self, state: &State) {
+        match state {
+            State::Connected { .. } => self.look_at_everything(),
+            State::Disconnected { reason } => {
+                warn!(reason = %reason, "lost OVSDB, connecting again; ports stay as they are");
+            }
+        }
+    }
+}
