@@ -95,8 +95,10 @@ enum Told {
 struct Survey {
     running: bool,
     again: bool,
-    /// One has succeeded.
-    done_once: bool,
+    /// The links are known: one has succeeded since this instance may act.
+    done: bool,
+    /// The one under way began before another instance could have acted: what it finds is old.
+    void: bool,
     backoff: Backoff,
 }
 
@@ -214,7 +216,7 @@ impl Reconciler {
 
     /// Looks at one container, now or as soon as the look under way is over.
     fn look(&mut self, container: ContainerId) {
-        let may_look = self.survey.done_once && self.may_act();
+        let may_look = self.survey.done && self.may_act();
         let entry = self.entries.entry(container.clone()).or_default();
         self.timers.cancel(&Timer::Look(container.clone()));
         if !may_look {
@@ -246,6 +248,7 @@ impl Reconciler {
             return;
         }
         self.survey.running = true;
+        self.survey.void = false;
         let observer = Arc::clone(&self.observer);
         self.work.spawn(async move { Done::Survey(observer.survey().await) });
     }
@@ -267,13 +270,14 @@ impl Reconciler {
     fn finish_survey(&mut self, result: Result<HashSet<ContainerId>, look::Error>) {
         self.survey.running = false;
         match result {
+            Ok(_) if self.survey.void => {}
             Ok(containers) => {
-                if !self.survey.done_once {
+                if !self.survey.done {
                     info!(containers = containers.len(), "looking at all labelled containers");
                     service_manager::ready(containers.len());
                 }
                 debug!(containers = containers.len(), "looking at everything");
-                self.survey.done_once = true;
+                self.survey.done = true;
                 self.survey.backoff = Backoff::default();
                 if let Some(interval) = self.resync_interval {
                     self.timers.set(Timer::Survey, interval);

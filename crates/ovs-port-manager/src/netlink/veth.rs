@@ -29,13 +29,15 @@ pub(crate) struct Created {
 /// What the kernel refused; nothing of the pair is left then.
 pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error> {
     let mut host = Connection::open()?;
-    host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)]).map_err(|error| match error
-        .errno()
-    {
+    if let Err(error) = host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)]) {
         // The host end's name is new to the kernel: what exists is the interface in the container.
-        Some(libc::EEXIST) => Error::InterfaceExists(spec.key.interface.clone()),
-        _ => error,
-    })?;
+        if error.errno() == Some(libc::EEXIST) {
+            return Err(Error::InterfaceExists(spec.key.interface.clone()));
+        }
+        // If the mark alone was refused, nobody would ever find the link again.
+        let _ = host.batch(vec![remove(&spec.name)]);
+        return Err(error);
+    }
     failpoint::boundary();
     let configured = inside(netns, || interface::configure(spec));
     if configured.is_err() {

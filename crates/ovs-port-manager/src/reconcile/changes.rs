@@ -18,8 +18,13 @@ impl Reconciler {
                 self.timers.cancel(&Timer::Standby);
                 self.look_at_everything();
             }
-            // Without OVSDB nobody has the lock: wait and see.
-            LockState::Waiting | LockState::Stolen => self.timers.set(Timer::Standby, STANDBY),
+            LockState::Waiting | LockState::Stolen => {
+                // Another instance may now make links that this one does not know.
+                self.survey.done = false;
+                self.survey.void = true;
+                // Without OVSDB nobody has the lock: wait and see.
+                self.timers.set(Timer::Standby, STANDBY);
+            }
         }
     }
 
