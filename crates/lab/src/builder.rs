@@ -19,11 +19,12 @@ pub struct LabBuilder {
     docker: bool,
     vswitchd: bool,
     dockerd_args: Vec<String>,
+    database_size: Option<String>,
 }
 
 impl LabBuilder {
     pub(crate) fn new() -> LabBuilder {
-        LabBuilder { docker: true, vswitchd: true, dockerd_args: Vec::new() }
+        LabBuilder { docker: true, vswitchd: true, dockerd_args: Vec::new(), database_size: None }
     }
 
     /// Does not start `dockerd`.
@@ -49,6 +50,12 @@ impl LabBuilder {
         self
     }
 
+    /// Puts the database on a disk of its own, of this size (`4m` say), so that a test can fill it.
+    pub fn database_size(mut self, size: &str) -> LabBuilder {
+        self.database_size = Some(size.to_owned());
+        self
+    }
+
     /// Starts the lab and waits until everything in it answers.
     ///
     /// # Errors
@@ -64,7 +71,7 @@ impl LabBuilder {
             env
         })?);
         let lab = Lab::new(
-            ovs::ovsdb_server(&namespaces)?,
+            ovs::ovsdb_server(&namespaces, self.database_size.as_deref())?,
             ovs::vswitchd(&namespaces),
             docker::dockerd(&namespaces, &self.dockerd_args)?,
             namespaces,

@@ -88,6 +88,20 @@ impl Lab {
         &self.ovsdb_server
     }
 
+    /// The folder of the database, inside the lab.
+    pub fn database_folder(&self) -> std::path::PathBuf {
+        ovs::database_folder(self.path())
+    }
+
+    /// Puts an empty database in the place of the one there is. `ovsdb-server` must not run.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn empty_database(&self) -> Result<()> {
+        ovs::create_database(&self.namespaces)
+    }
+
     /// `ovs-vswitchd`, for fault tests.
     pub fn vswitchd(&self) -> &Service {
         &self.vswitchd

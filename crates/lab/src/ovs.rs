@@ -15,9 +15,24 @@ use crate::service::Service;
 const SCHEMAS: [&str; 2] =
     ["/usr/share/openvswitch/vswitch.ovsschema", "/usr/local/share/openvswitch/vswitch.ovsschema"];
 
-/// The folder of the database, the sockets and the pid files.
+/// The folder of the sockets and the pid files.
 fn folder(lab: &Path) -> PathBuf {
     lab.join("ovs")
+}
+
+/// The folder of the database.
+pub(crate) fn database_folder(lab: &Path) -> PathBuf {
+    folder(lab).join("db")
+}
+
+/// Makes an empty database, in the place of the one that is there.
+pub(crate) fn create_database(namespaces: &Namespaces) -> Result<()> {
+    let database = database_folder(namespaces.folder()).join("conf.db");
+    let schema = SCHEMAS.into_iter().find(|path| Path::new(path).is_file());
+    let schema = schema.with_context(|| format!("none of {SCHEMAS:?} exists"))?;
+    run(namespaces.command("rm").arg("-f").arg(&database))?;
+    run(namespaces.command("ovsdb-tool").arg("create").arg(&database).arg(schema))?;
+    Ok(())
 }
 
 /// The socket of `ovsdb-server`, where `ovs-vsctl` looks for it.
@@ -37,12 +52,18 @@ pub(crate) fn env(lab: &Path) -> Vec<(&'static str, String)> {
 }
 
 /// The database server. Its database is made here, empty.
-pub(crate) fn ovsdb_server(namespaces: &Arc<Namespaces>) -> Result<Service> {
+pub(crate) fn ovsdb_server(namespaces: &Arc<Namespaces>, size: Option<&str>) -> Result<Service> {
     let lab = namespaces.folder();
-    let database = folder(lab).join("conf.db").display().to_string();
-    let schema = SCHEMAS.into_iter().find(|path| Path::new(path).is_file());
-    let schema = schema.with_context(|| format!("none of {SCHEMAS:?} exists"))?;
-    run(namespaces.command("ovsdb-tool").args(["create", &database, schema]))?;
+    // Not over the sockets: they are to be seen from outside of the lab's mount namespace.
+    let disk = database_folder(lab);
+    fs::create_dir(&disk)?;
+    if let Some(size) = size {
+        let options = format!("size={size}");
+        let mount = ["-t", "tmpfs", "-o", &options, "tmpfs"];
+        run(namespaces.command("mount").args(mount).arg(&disk))?;
+    }
+    create_database(namespaces)?;
+    let database = disk.join("conf.db").display().to_string();
     let args = vec![
         database,
         format!("--remote=punix:{}", socket(lab).display()),

@@ -1,35 +1,22 @@
 //! Random containers and random faults for a while, the invariants checked after each. Run by `make soak`.
-//!
-//! `soak PROGRAM MINUTES [SEED]`. The seed is printed; the same seed makes the same choices again.
+//! The seed is printed; the same seed makes the same choices again.
 
-mod world;
-
-use std::env;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use fastrand::Rng;
+use lab::Lab;
 
-use world::World;
+use crate::world::World;
 
 /// Containers that there are at most.
 const CONTAINERS: usize = 12;
 
-fn main() -> Result<()> {
-    let mut args = env::args().skip(1);
-    let usage = "usage: soak PATH-OF-OVS-PORT-MANAGER MINUTES [SEED]";
-    let program = args.next().context(usage)?;
-    let program = Path::new(&program).canonicalize().context(program)?;
-    let minutes: f64 = args.next().context(usage)?.parse().context(usage)?;
-    let seed = match args.next() {
-        Some(seed) => seed.parse().context(usage)?,
-        None => fastrand::u64(..),
-    };
+pub(crate) fn run(minutes: f64, seed: u64) -> Result<()> {
     println!("seed {seed}");
 
     let mut random = Rng::with_seed(seed);
-    let mut world = World::start(&program)?;
+    let mut world = World::start(Lab::builder())?;
     let (mut operations, mut faults) = (0_u32, 0_u32);
     let first = world.resources()?;
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
