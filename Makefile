@@ -6,7 +6,7 @@ CARGO ?= cargo
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 AS_ROOT := $(foreach arch,X86_64 AARCH64,CARGO_TARGET_$(arch)_UNKNOWN_LINUX_GNU_RUNNER='$(SUDO)')
 
-.PHONY: help demo test lint bench bench-ovsdb soak deps docs build
+.PHONY: help demo test lint bench bench-ovsdb soak fault-matrix deps docs build
 
 help:
 	@echo "make demo   see the main job done in a private lab"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench  how long a container waits for its network (release build)"
 	@echo "make bench-ovsdb  the OVSDB client beside ovs-vsctl and the Python IDL"
 	@echo "make soak   random containers and faults for an hour (MINUTES=, SEED=)"
+	@echo "make fault-matrix  each fault under each load, at every boundary between steps"
 	@echo "make docs   regenerate what is generated: typed rows, docs/labels.md"
 	@echo "make build  the release binary, target/release/ovs-port-manager"
 
@@ -42,8 +43,12 @@ bench-ovsdb: deps
 
 # MINUTES how long, SEED to repeat a run's choices.
 soak: deps
-	$(CARGO) build --locked -p ovs-port-manager --bin ovs-port-manager --example soak
-	$(SUDO) target/debug/examples/soak target/debug/ovs-port-manager $(or $(MINUTES),60) $(SEED)
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) test --locked -p ovs-port-manager --test faults -- \
+	    --soak $(or $(MINUTES),60) $(SEED)
+
+# `make test` runs its short form.
+fault-matrix: deps
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) test --locked -p ovs-port-manager --test faults -- --matrix full
 
 docs:
 	$(CARGO) xtask codegen

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use lab::{Signal, wait_for};
 
 use crate::cell::{Burst, Load};
@@ -136,7 +136,7 @@ fn disk_full(world: &World, burst: &Burst) -> Result<()> {
     let write = ["--no-wait", "add", "Open_vSwitch", ".", "external_ids", "full=yes"];
     let refused = world.lab.vsctl(&write).is_err();
     world.lab.run("rm", &[&file])?;
-    anyhow::ensure!(refused, "the full disk did not stop a write");
+    ensure!(refused, "the full disk did not stop a write");
     Ok(())
 }
 

@@ -33,7 +33,7 @@ enum Order {
 fn main() -> ExitCode {
     let outcome = order(&env::args().skip(1).collect::<Vec<_>>()).and_then(carry_out);
     match outcome {
-        Ok(failed) if failed == 0 => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             println!("{error:#}");

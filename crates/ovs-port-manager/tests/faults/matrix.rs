@@ -24,7 +24,7 @@ pub(crate) struct Form {
 
 impl Form {
     pub(crate) fn short() -> Self {
-        Self { burst: 4, pause: Duration::from_secs(3), every_boundary: false }
+        Self { burst: 3, pause: Duration::from_secs(3), every_boundary: false }
     }
 
     pub(crate) fn full() -> Self {
@@ -35,8 +35,8 @@ impl Form {
     pub(crate) fn boundaries(&self, load: Load) -> Vec<u32> {
         match load {
             _ if self.every_boundary => (1..200).collect(),
-            Load::Detach => vec![1, 4, 7],
-            _ => vec![1, 6, 11],
+            Load::Detach => vec![1, 3, 5],
+            _ => vec![1, 5, 9],
         }
     }
 }
@@ -60,8 +60,9 @@ pub(crate) fn run(form: &Form) -> Result<(usize, usize)> {
                 }
                 Err(error) => {
                     let said = world.said();
-                    let at = said.len().saturating_sub(6000);
-                    let tail = said.get(said.ceil_char_boundary(at)..).unwrap_or_default();
+                    let lines: Vec<_> = said.lines().collect();
+                    let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
+                    let tail = tail.join("\n");
                     let name = fault.name();
                     failures.push(format!("{name}, {load:?}: {error:#}\n{tail}"));
                     // What is left of the world says nothing about the next fault.
