@@ -1,7 +1,8 @@
 //! The daemon among faults, in a private Docker and Open vSwitch: each fault under each load (the
 //! default, printed as a table), or random ones for a while (`--soak MINUTES [SEED]`).
 //!
-//! `--matrix full` kills the daemon at every boundary between steps and makes bigger bursts.
+//! `--matrix full` kills the daemon at every boundary between steps and makes bigger bursts;
+//! `--fault TEXT` strikes only with the faults whose names contain a text.
 
 mod cell;
 mod check;
@@ -59,7 +60,7 @@ fn carry_out(order: Order) -> Result<usize> {
 }
 
 fn order(args: &[String]) -> Result<Order> {
-    let usage = "usage: faults [--matrix short|full | --soak MINUTES [SEED]]";
+    let usage = "usage: faults [--matrix short|full [--fault TEXT] | --soak MINUTES [SEED]]";
     let mut args = args.iter().map(String::as_str);
     let (mut form, mut filters, mut wanted) = (Form::short(), Vec::new(), true);
     while let Some(arg) = args.next() {
@@ -75,6 +76,7 @@ fn order(args: &[String]) -> Result<Order> {
                 Some("short") => {}
                 _ => bail!(usage),
             },
+            "--fault" => form.only = args.next().context(usage)?.to_owned(),
             "--ignored" => wanted = false,
             "--skip" => wanted &= !args.next().is_some_and(|skip| NAME.contains(skip)),
             // libtest's options with a value that is no filter.

@@ -20,15 +20,22 @@ pub(crate) struct Form {
     /// How long the daemon is stopped by SIGSTOP.
     pub(crate) pause: Duration,
     every_boundary: bool,
+    /// What the faults' names contain.
+    pub(crate) only: String,
 }
 
 impl Form {
     pub(crate) fn short() -> Self {
-        Self { burst: 3, pause: Duration::from_secs(3), every_boundary: false }
+        Self { burst: 4, pause: Duration::from_secs(3), every_boundary: false, only: String::new() }
     }
 
     pub(crate) fn full() -> Self {
-        Self { burst: 12, pause: Duration::from_secs(10), every_boundary: true }
+        Self {
+            burst: 12,
+            pause: Duration::from_secs(10),
+            every_boundary: true,
+            only: String::new(),
+        }
     }
 
     /// Where the daemon is killed, up to the first that is not reached.
@@ -50,7 +57,7 @@ pub(crate) fn run(form: &Form) -> Result<(usize, usize)> {
     println!("{:26}{:20}{:20}detach burst", "", "idle", "attach burst");
     let mut world = start()?;
     let (mut passed, mut failures) = (0, Vec::new());
-    for fault in Fault::ALL {
+    for fault in Fault::ALL.into_iter().filter(|fault| fault.name().contains(&form.only)) {
         let mut row = format!("{:26}", fault.name());
         for load in [Load::Idle, Load::Attach, Load::Detach] {
             let cell = match cell::run(&mut world, fault, load, form) {

@@ -23,8 +23,8 @@ impl Pings {
 
     /// Waits until each has that many further answers.
     pub(crate) fn wait_answers(&self, more: usize) -> Result<()> {
-        for ping in &self.0 {
-            let begun = answers(&ping.log()).len();
+        let begun: Vec<_> = self.0.iter().map(|ping| answers(&ping.log()).len()).collect();
+        for (ping, begun) in self.0.iter().zip(begun) {
             wait_for("answers to a ping", CONVERGENCE, || {
                 Ok((answers(&ping.log()).len() >= begun + more).then_some(()))
             })
