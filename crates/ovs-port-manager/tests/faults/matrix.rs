@@ -71,6 +71,8 @@ pub(crate) fn run(form: &Form) -> Result<(usize, usize)> {
                     let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
                     let tail = tail.join("\n");
                     let name = fault.name();
+                    // At once, too: a run that is cut short must not keep it to itself.
+                    eprintln!("{name}, {load:?}: {error:#}");
                     failures.push(format!("{name}, {load:?}: {error:#}\n{tail}"));
                     // What is left of the world says nothing about the next fault.
                     drop(world);
