@@ -208,7 +208,8 @@ impl Switch {
             Insert::<Port>::new()
                 .set(Port::NAME, port.as_str())
                 .set(Port::INTERFACES, [interface])
-                .set(Port::TAG, vlan.map(tag)),
+                .set(Port::TAG, vlan.map(tag))
+                .set(Port::OTHER_CONFIG, transient()),
         );
         let bridges =
             tx.mutate(Bridge::NAME.eq(bridge.as_str()), Mutation::insert(Bridge::PORTS, [row]));
@@ -302,4 +303,10 @@ fn observed(
 
 fn tag(vlan: Vlan) -> i64 {
     vlan.get().into()
+}
+
+/// Marks a port as one that does not outlive a reboot: `ovs-ctl start --delete-transient-ports`
+/// removes it before ovs-vswitchd starts (ovs-ctl(8)).
+fn transient() -> BTreeMap<String, String> {
+    BTreeMap::from([("transient".to_owned(), "true".to_owned())])
 }

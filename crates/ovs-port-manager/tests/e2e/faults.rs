@@ -256,6 +256,29 @@ fn a_port_that_somebody_deletes_comes_back() -> Result<()> {
 }
 
 #[test]
+fn after_a_reboot_open_vswitch_itself_can_remove_our_ports() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let web = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &web)?;
+    lab.vsctl(&[
+        "add-port",
+        "ovsbr0",
+        "theirs",
+        "--",
+        "set",
+        "interface",
+        "theirs",
+        "type=internal",
+    ])?;
+    daemon.kill9()?;
+    lab.run("/usr/share/openvswitch/scripts/ovs-ctl", &["delete-transient-ports"])?;
+    ensure!(our_ports(&lab)?.is_empty());
+    ensure!(lab.vsctl(&["list-ports", "ovsbr0"])? == "theirs");
+    let _daemon = start_daemon(&lab)?;
+    wait_ready(&lab, &web).map(drop)
+}
+
+#[test]
 fn ports_of_others_are_never_touched() -> Result<()> {
     let lab = Lab::start()?;
     let netdev = ["--", "set", "bridge", "ovsbr0", "datapath_type=netdev"];

@@ -18,6 +18,10 @@ use crate::transaction::Transaction;
 /// the server is busy with us, and how much has to be sent again if it refuses.
 const MAX_OPERATIONS: usize = 4096;
 
+/// Turns of the runtime that a shared transaction waits at most for more callers to join it. It
+/// bounds the delay where callers never cease to come.
+const MAX_GATHERING: usize = 256;
+
 /// The transactions of a client that wait to be sent together.
 #[derive(Debug, Default)]
 pub(super) struct Group(Mutex<Queue>);
@@ -144,11 +148,27 @@ impl Drop for Lead {
     }
 }
 
+/// Lets callers that were woken at the same time come along, for as long as more of them do.
+///
+/// A caller alone waits for two turns of the runtime, which cost nothing to speak of.
+async fn gather(group: &Group) {
+    let mut waiting = group.queue().waiting.len();
+    let mut quiet = 0;
+    for _ in 0..MAX_GATHERING {
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut waiting, group.queue().waiting.len());
+        // On another thread a caller may just have been between two turns of this one.
+        quiet = if waiting > before { 0 } else { quiet + 1 };
+        if quiet == 2 {
+            return;
+        }
+    }
+}
+
 async fn lead(mut lead: Lead) {
-    // Callers that were woken together with the first get a chance to come along. Where there are
-    // none this costs nothing to speak of.
-    tokio::task::yield_now().await;
-    while let Some(members) = lead.next() {
+    loop {
+        gather(&lead.client.shared.group).await;
+        let Some(members) = lead.next() else { return };
         execute(&lead.client, members).await;
     }
 }

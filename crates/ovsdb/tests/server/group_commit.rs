@@ -187,9 +187,11 @@ async fn a_lost_connection_leaves_each_caller_with_an_unknown_outcome() {
             client.commit(tx).await
         });
     }
-    // What is queued behind the one in flight fails at once when there is no connection.
-    tokio::task::yield_now().await;
-    tokio::task::yield_now().await;
+    // One thread runs all tasks in turns: time enough to come together, and to leave. What is queued
+    // behind the one in flight fails at once when there is no connection.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
     server.kill();
     let errors = within("all failures", tasks.join_all()).await;
     let mut unknown = 0;
