@@ -58,9 +58,21 @@ impl Fault {
         }
     }
 
-    /// Whether Open vSwitch itself stops forwarding, so that packets have to be lost.
+    /// Whether Open vSwitch itself stops forwarding, so that packets have to be lost. ovs-vswitchd does
+    /// not run its userspace datapath while it has no connection to its database.
     pub(crate) fn stops_forwarding(self) -> bool {
-        matches!(self, Fault::OvsdbEmptied | Fault::VswitchdKilled | Fault::OvsAbsent)
+        match self {
+            Fault::OvsdbKilled | Fault::OvsdbEmptied | Fault::VswitchdKilled | Fault::OvsAbsent => {
+                true
+            }
+            Fault::DaemonKilled
+            | Fault::DaemonStopped
+            | Fault::DockerKilled
+            | Fault::DockerRestarted
+            | Fault::NetnsGone
+            | Fault::EventsCut
+            | Fault::DiskFull => false,
+        }
     }
 
     /// Strikes while the burst is under way, and lifts the fault again.
@@ -133,7 +145,9 @@ fn disk_full(world: &World, burst: &Burst) -> Result<()> {
     // It ends with "no space left", which is what it is for.
     world.lab.run("sh", &["-c", &format!("cat /dev/zero >{file} || true")])?;
     burst.begin(world).wait()?;
-    let write = ["--no-wait", "add", "Open_vSwitch", ".", "external_ids", "full=yes"];
+    // More than the last page of the file may still have room for.
+    let long = format!("external_ids:full={}", "x".repeat(32 << 10));
+    let write = ["--no-wait", "set", "Open_vSwitch", ".", &long];
     let refused = world.lab.vsctl(&write).is_err();
     world.lab.run("rm", &[&file])?;
     ensure!(refused, "the full disk did not stop a write");
