@@ -129,6 +129,36 @@ fn a_second_instance_stands_by_and_takes_over_without_a_lost_packet() -> Result<
 }
 
 #[test]
+fn whichever_instance_gets_the_lock_after_a_restart_of_ovsdb_nothing_is_lost() -> Result<()> {
+    let lab = Lab::start()?;
+    let _first = start_with(&lab, &[])?;
+    let stays = lab.run_container("stays", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    let kept = wait_ready(&lab, &stays)?;
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "-v", "--docker", &docker, "--ovsdb", &ovsdb];
+    let second = lab.spawn(PROGRAM.as_ref(), &args, &[])?;
+    second.wait_log("standing by", PATIENCE)?;
+
+    for round in 2..6 {
+        let before = lab.run_container("before", &[("ovs.ip_address", "10.0.0.2/24")])?;
+        wait_ready(&lab, &before)?;
+        lab.ovsdb_server().kill9()?;
+        lab.docker(&["rm", "-f", "before"])?;
+        let name = format!("during{round}");
+        let address = format!("10.0.1.{round}/24");
+        let during = lab.run_container(&name, &[("ovs.ip_address", &address)])?;
+        lab.ovsdb_server().start()?;
+        wait_ready(&lab, &during)?;
+        stage::wait_gone(&lab, &before)?;
+        ensure!(stage::ports_of(&lab, &stays)? == [kept.as_str()], "what runs is untouched");
+        lab.docker(&["rm", "-f", &name])?;
+        stage::wait_gone(&lab, &during)?;
+    }
+    ensure!(our_links(&lab)?.len() == 1 && our_ports(&lab)?.len() == 1);
+    Ok(())
+}
+
+#[test]
 fn the_service_manager_is_told_when_it_is_ready_and_that_it_lives() -> Result<()> {
     let lab = Lab::start()?;
     let path = lab.path().join("notify");
