@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use fastrand::Rng;
 use lab::Lab;
 
+use crate::check::CONVERGENCE;
 use crate::world::World;
 
 /// Containers that there are at most.
@@ -17,6 +18,8 @@ pub(crate) fn run(minutes: f64, seed: u64) -> Result<()> {
 
     let mut random = Rng::with_seed(seed);
     let mut world = World::start(Lab::builder())?;
+    // Its size before it is up says nothing.
+    world.daemon.wait_log("following Docker's events", CONVERGENCE)?;
     let (mut operations, mut faults) = (0_u32, 0_u32);
     let first = world.resources()?;
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
