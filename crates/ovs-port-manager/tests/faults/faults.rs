@@ -78,54 +78,45 @@ impl Fault {
     /// Strikes while the burst is under way, and lifts the fault again.
     pub(crate) fn strike(self, world: &mut World, burst: &Burst, form: &Form) -> Result<()> {
         match self {
-            Fault::DaemonKilled => {
-                world.daemon.kill9()?;
-                world.replace_daemon(&[])
-            }
-            Fault::OvsAbsent => ovs_absent(world, burst),
-            Fault::DiskFull => disk_full(world, burst),
-            Fault::DaemonStopped => {
-                let load = burst.under_way(world)?;
+            Fault::DaemonKilled => world.kill_daemon(),
+            Fault::DaemonStopped => during(burst, world, |world| {
                 world.daemon.signal(Signal::STOP)?;
                 thread::sleep(form.pause);
-                world.daemon.signal(Signal::CONT)?;
-                load.wait()
-            }
-            Fault::NetnsGone => {
-                let load = burst.under_way(world)?;
-                netns_gone(world, form)?;
-                load.wait()
-            }
-            _ => {
-                let load = burst.under_way(world)?;
-                self.service(world)?;
-                load.wait()
-            }
-        }
-    }
-
-    /// The faults of one service.
-    fn service(self, world: &mut World) -> Result<()> {
-        match self {
-            Fault::DockerKilled => {
+                world.daemon.signal(Signal::CONT)
+            }),
+            Fault::DockerKilled => during(burst, world, |world| {
                 world.lab.dockerd().kill9()?;
                 world.lab.dockerd().start()
-            }
-            Fault::DockerRestarted => world.restart_docker(),
-            Fault::OvsdbKilled => world.kill_ovsdb(),
-            Fault::VswitchdKilled => world.kill_vswitchd(),
-            Fault::OvsdbEmptied => {
+            }),
+            Fault::DockerRestarted => during(burst, world, |world| world.restart_docker()),
+            Fault::OvsdbKilled => during(burst, world, |world| world.kill_ovsdb()),
+            Fault::OvsdbEmptied => during(burst, world, |world| {
                 world.lab.ovsdb_server().kill9()?;
                 world.lab.empty_database()?;
                 world.lab.ovsdb_server().start()?;
                 world.make_foreign()
-            }
-            _ => {
+            }),
+            Fault::VswitchdKilled => during(burst, world, |world| world.kill_vswitchd()),
+            Fault::OvsAbsent => ovs_absent(world, burst),
+            Fault::NetnsGone => during(burst, world, |world| netns_gone(world, form)),
+            Fault::EventsCut => during(burst, world, |world| {
                 world.proxy.cut();
                 Ok(())
-            }
+            }),
+            Fault::DiskFull => disk_full(world, burst),
         }
     }
+}
+
+/// Begins the burst, does something as soon as the daemon has heard of it, and lets it end.
+fn during(
+    burst: &Burst,
+    world: &mut World,
+    strike: impl FnOnce(&mut World) -> Result<()>,
+) -> Result<()> {
+    let load = burst.under_way(world)?;
+    strike(world)?;
+    load.wait()
 }
 
 fn ovs_absent(world: &mut World, burst: &Burst) -> Result<()> {
