@@ -25,13 +25,14 @@ use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
 use crate::netlink::News;
 use crate::service_manager;
+use crate::switch;
 use look::{Attached, Look, Observer, Standing};
 use timers::{Timer, Timers};
 
 /// Containers that are inspected at once.
 const INSPECTIONS: usize = 8;
-/// How long ovs-vswitchd may take over a port before somebody is told.
-const READY: Duration = Duration::from_secs(10);
+/// How long ovs-vswitchd may take over a port before it is asked again and somebody is told.
+const READY: Duration = Duration::from_secs(5);
 /// How long the lock may take to be given before another instance must have it.
 const STANDBY: Duration = Duration::from_secs(1);
 /// How long a loss may yet turn out to be the end of a container.
@@ -88,6 +89,8 @@ struct Entry {
 enum Told {
     Denied(Start),
     Failed(String),
+    /// ovs-vswitchd does not take its port.
+    Waiting,
 }
 
 /// The look at everything.
@@ -107,6 +110,7 @@ enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
     Announced { container: ContainerId, result: Result<(), String> },
+    Asked(Result<(), switch::Error>),
 }
 
 impl Reconciler {
@@ -264,6 +268,8 @@ impl Reconciler {
                 // Peers find the container all the same, only later.
                 debug!(container = container.short(), reason, "could not announce the addresses");
             }
+            Done::Asked(Ok(())) => debug!("asked ovs-vswitchd to go over its configuration"),
+            Done::Asked(Err(error)) => debug!("could not ask ovs-vswitchd: {}", chain(&error)),
         }
     }
 
@@ -359,24 +365,17 @@ impl Reconciler {
     }
 
     fn timer_rang(&mut self) {
+        let mut waiting = false;
         for timer in self.timers.take_due() {
             match timer {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Standby => self.stand_by(),
-                Timer::Ready(container) => {
-                    let attached =
-                        self.entries.get(&container).and_then(|entry| entry.attached.as_ref());
-                    if let Some(Attached { spec, port, .. }) = attached {
-                        let (id, name) = (container.short(), &spec.container_name);
-                        warn!(
-                            container = id, name, %port,
-                            "ovs-vswitchd has not taken the port for {} s; is it running?",
-                            READY.as_secs()
-                        );
-                    }
-                }
+                Timer::Ready(container) => waiting |= self.still_waiting(&container),
             }
+        }
+        if waiting {
+            self.ask_again();
         }
     }
 }

@@ -166,10 +166,7 @@ impl Switch {
         if self.bridge(name).is_some() {
             return Ok(());
         }
-        let root = self
-            .client
-            .read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
-            .ok_or(Error::NotInitialised)?;
+        let root = self.root().ok_or(Error::NotInitialised)?;
         let mut tx = Transaction::new();
         let interface = tx.insert(
             Insert::<Interface>::new()
@@ -240,6 +237,20 @@ impl Switch {
             Mutation::delete(Bridge::PORTS, [uuid.into()]),
         );
         self.transact(tx, || format!("delete port {port} from {bridge}")).await.map(drop)
+    }
+
+    /// Has ovs-vswitchd go over its whole configuration, which it does when `next_cfg` rises
+    /// (ovs-vswitchd.conf.db(5), `Open_vSwitch`).
+    pub(crate) async fn ask_again(&self) -> Result<(), Error> {
+        let root = self.root().ok_or(Error::NotInitialised)?;
+        let mut tx = Transaction::new();
+        let _ = tx.mutate(root, Mutation::add(OpenVSwitch::NEXT_CFG, 1));
+        self.transact(tx, || "raise next_cfg".to_owned()).await.map(drop)
+    }
+
+    /// The one row of the table `Open_vSwitch`.
+    fn root(&self) -> Option<Uuid> {
+        self.client.read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
     }
 
     /// Executes a transaction, together with those that other ports have ready.

@@ -1,11 +1,11 @@
 //! From a port that is in place to one that is ready and announced.
 
 use port_plan::{Backoff, ContainerId, Readiness};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::look::{self, Attached};
 use super::timers::Timer;
-use super::{Done, READY, Reconciler};
+use super::{Done, READY, Reconciler, Told};
 use crate::netns;
 
 impl Reconciler {
@@ -59,6 +59,28 @@ impl Reconciler {
                 self.failed(container, &name, &reason);
             }
         }
+    }
+
+    /// Says once that ovs-vswitchd does not take a container's port; whether that is so.
+    pub(super) fn still_waiting(&mut self, container: &ContainerId) -> bool {
+        let Some(entry) = self.entries.get_mut(container) else { return false };
+        let Some(Attached { spec, port, .. }) = &entry.attached else { return false };
+        let again = entry.backoff.fail(fastrand::f64()).max(READY);
+        let told = Some(Told::Waiting);
+        if entry.told != told {
+            let (id, name) = (container.short(), &spec.container_name);
+            warn!(container = id, name, %port, "ovs-vswitchd has not taken the port; is it running?");
+            entry.told = told;
+        }
+        self.timers.set(Timer::Ready(container.clone()), again);
+        true
+    }
+
+    /// Has ovs-vswitchd go over its configuration again. What it could not write to the database, on a
+    /// full disk, it writes again only then.
+    pub(super) fn ask_again(&mut self) {
+        let switch = self.observer.world.switch.clone();
+        self.work.spawn(async move { Done::Asked(switch.ask_again().await) });
     }
 
     /// Tells the container's neighbours where it is now.

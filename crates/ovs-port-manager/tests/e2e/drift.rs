@@ -75,6 +75,18 @@ fn what_changes_inside_the_container_is_put_right_without_a_new_link() -> Result
     Ok(())
 }
 
+/// As it is left when ovs-vswitchd finds the database's disk full at the moment of its own write.
+#[test]
+fn a_port_number_that_ovs_vswitchd_could_not_write_is_written_again() -> Result<()> {
+    let (lab, daemon, one) = stage()?;
+    let port = wait_ready(&lab, &one)?;
+    lab.vsctl(&["--no-wait", "clear", "interface", &port, "ofport"])?;
+    wait_whole(&lab, &daemon, &one)?;
+    ensure!(wait_ready(&lab, &one)? == port, "the port stays");
+    ensure!(daemon.log().matches("has not taken the port").count() == 1, "{}", daemon.log());
+    Ok(())
+}
+
 #[test]
 fn a_link_that_is_deleted_or_taken_down_comes_back() -> Result<()> {
     let (lab, daemon, one) = stage()?;

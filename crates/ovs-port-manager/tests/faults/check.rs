@@ -1,6 +1,7 @@
 //! What must hold when the daemon has put everything right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,9 +12,32 @@ use crate::world::World;
 /// How long the daemon may take to put everything right.
 pub(crate) const CONVERGENCE: Duration = Duration::from_secs(30);
 
-/// What ovs-vswitchd itself does not write.
-const INTERFACE: &str = "--columns=_uuid,name,type,options,external_ids,other_config,mac,mtu_request,\
-                         ofport_request,ingress_policing_rate,ingress_policing_burst,lldp,bfd";
+/// The columns that ovs-vswitchd itself writes (ovs-vswitchd.conf.db(5)). All others are configuration.
+const WRITTEN_BY_VSWITCHD: [&str; 23] = [
+    "admin_state",
+    "bfd_status",
+    "cfm_fault",
+    "cfm_fault_status",
+    "cfm_flap_count",
+    "cfm_health",
+    "cfm_remote_mpids",
+    "cfm_remote_opstate",
+    "datapath_id",
+    "duplex",
+    "error",
+    "ifindex",
+    "lacp_current",
+    "link_resets",
+    "link_speed",
+    "link_state",
+    "mac_in_use",
+    "mtu",
+    "ofport",
+    "rstp_statistics",
+    "rstp_status",
+    "statistics",
+    "status",
+];
 
 impl World {
     /// Waits until ports and links are those of the running containers with sound labels, each with its
@@ -99,9 +123,23 @@ impl World {
 
     /// The foreign rows, without what ovs-vswitchd writes, and the foreign link.
     pub(crate) fn foreign_state(&self) -> Result<String> {
-        let ports = self.lab.vsctl(&["list", "port", "theirs", "ovsbr0"])?;
-        let interfaces = self.lab.vsctl(&[INTERFACE, "list", "interface", "theirs", "ovsbr0"])?;
+        let rows: [&[&str]; 3] = [
+            &["bridge", "theirbr"],
+            &["port", "theirs", "theirbr", "ovsbr0"],
+            &["interface", "theirs", "theirbr", "ovsbr0"],
+        ];
+        let mut state = String::new();
+        for rows in rows {
+            let listed = self.lab.vsctl(&[&["list"], rows].concat())?;
+            let written = |line: &&str| {
+                let column = line.split(' ').next().unwrap_or_default();
+                WRITTEN_BY_VSWITCHD.contains(&column)
+            };
+            for line in listed.lines().filter(|line| !written(line)) {
+                writeln!(state, "{line}")?;
+            }
+        }
         let link = self.lab.ip_json(&["link", "show", "dev", "theirs"])?;
-        Ok(format!("{ports}\n{interfaces}\n{link}"))
+        Ok(format!("{state}{link}"))
     }
 }
