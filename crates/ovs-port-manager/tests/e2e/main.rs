@@ -5,6 +5,7 @@ mod attach;
 mod drift;
 mod faults;
 mod labels;
+mod silence;
 mod stage;
 mod startup;
 mod steering;
