@@ -5,6 +5,7 @@ mod attach;
 mod drift;
 mod faults;
 mod labels;
+mod privileges;
 mod silence;
 mod stage;
 mod startup;
