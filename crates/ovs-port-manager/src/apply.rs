@@ -24,6 +24,13 @@ pub(crate) enum Error {
     NoProcess,
 }
 
+impl Error {
+    /// The container ended meanwhile, which is ordinary.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Netns(netns::Error::Gone { .. }))
+    }
+}
+
 /// What steps are carried out on.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -69,13 +76,13 @@ impl World {
                 self.links.delete(subject.id, link).await?;
                 link
             }
-            Step::AddPort { bridge, port, vlan, key, container_name, start } => {
+            Step::AddPort { bridge, port, config, key, container_name, start } => {
                 let ids = switch::Ids { key, container_name, start };
-                self.switch.add_port(bridge, port, *vlan, &ids).await?;
+                self.switch.add_port(bridge, port, config, &ids).await?;
                 port
             }
-            Step::SetTag { port, vlan } => {
-                self.switch.set_tag(port, *vlan).await?;
+            Step::SetPort { bridge: _, port, changes } => {
+                self.switch.set_port(port, changes).await?;
                 port
             }
             Step::DelPort { bridge, port } => {

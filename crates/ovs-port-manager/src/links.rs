@@ -1,6 +1,6 @@
 //! The links that bear our mark: made, deleted, and known without asking the kernel each time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -80,21 +80,25 @@ impl Links {
     /// Makes a veth pair into a namespace; nothing of it is left on failure.
     pub(crate) async fn add(&self, spec: LinkSpec, netns: OwnedFd) -> Result<Created, Error> {
         let _permit = self.permits.acquire().await?;
-        let link = ObservedLink { name: spec.name.clone(), start: spec.start.clone() };
+        let link = ObservedLink {
+            name: spec.name.clone(),
+            interface: spec.key.interface.clone(),
+            start: spec.start.clone(),
+        };
         let container = spec.key.container.clone();
         let created = netns::on_own_thread(move || netlink::create(&spec, &netns)).await??;
         self.known().entry(container).or_default().push(link);
         Ok(created)
     }
 
-    /// How the container's end of a link is now.
-    pub(crate) async fn interface(
+    /// How the container's ends of links are now.
+    pub(crate) async fn interfaces(
         &self,
-        name: LinkName,
+        names: Vec<LinkName>,
         netns: OwnedFd,
-    ) -> Result<ObservedInterface, Error> {
+    ) -> Result<BTreeMap<LinkName, ObservedInterface>, Error> {
         let _permit = self.permits.acquire().await?;
-        Ok(netns::on_own_thread(move || netlink::observe(&name, &netns)).await??)
+        Ok(netns::on_own_thread(move || netlink::observe(names, &netns)).await??)
     }
 
     /// Puts the container's end of a link right.

@@ -4,17 +4,18 @@
 //! make one more look. What fails is tried again after a pause of its own and holds up nobody.
 
 mod changes;
+mod finish;
 mod look;
 mod readiness;
 mod timers;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ovsdb::LockState;
 use ovsdb::tables::{Bridge, Interface, Port};
-use port_plan::{Backoff, ContainerId, Defaults, Start};
+use port_plan::{Backoff, ContainerId, Defaults, LinkName, Start};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -26,7 +27,7 @@ use crate::error_chain::chain;
 use crate::netlink::News;
 use crate::service_manager;
 use crate::switch;
-use look::{Attached, Look, Observer, Standing};
+use look::{Attached, Look, Observer};
 use timers::{Timer, Timers};
 
 /// Containers that are inspected at once.
@@ -81,13 +82,22 @@ struct Entry {
     backoff: Backoff,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
-    attached: Option<Attached>,
+    /// What it was last said not to get, in which start, so that it is said once.
+    denied: Option<(Start, Vec<String>)>,
+    /// Its ports, by the names of the interfaces inside the container.
+    ports: BTreeMap<LinkName, PortEntry>,
+    /// How many of its interfaces the last look could not give their ports.
+    failed: usize,
+}
+
+/// What is remembered of a port between looks.
+struct PortEntry {
+    attached: Attached,
     ready: bool,
 }
 
 #[derive(PartialEq, Eq)]
 enum Told {
-    Denied(Start),
     Failed(String),
     /// ovs-vswitchd does not take its port.
     Waiting,
@@ -304,66 +314,6 @@ impl Reconciler {
         }
     }
 
-    fn finish_look(&mut self, look: Look) {
-        let Look { container, name, result } = look;
-        let Some(entry) = self.entries.get_mut(&container) else {
-            return;
-        };
-        entry.looking = false;
-        let again = std::mem::take(&mut entry.again);
-        match result {
-            Ok(Standing::Nothing) => {
-                // Its end is the end of all that is remembered of it.
-                *entry = Entry::default();
-                self.timers.cancel(&Timer::Ready(container.clone()));
-                if !again {
-                    self.entries.remove(&container);
-                }
-            }
-            Ok(Standing::Denied { start, reasons }) => {
-                entry.attached = None;
-                let told = Some(Told::Denied(start));
-                if entry.told != told {
-                    let reasons = reasons.join("; ");
-                    warn!(container = container.short(), name, "not attached: {reasons}");
-                    entry.told = told;
-                }
-            }
-            Ok(Standing::Attached(attached)) => self.attached(&container, *attached),
-            Err(error) if error.is_gone() => self.retry_quietly(&container, &error),
-            Err(error) => self.failed(&container, &name, &chain(&error)),
-        }
-        if again {
-            self.look(container);
-        }
-    }
-
-    fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
-        let pause = entry.backoff.fail(fastrand::f64());
-        let told = Some(Told::Failed(reason.to_owned()));
-        let id = container.short();
-        if entry.told == told {
-            debug!(container = id, name, retry_in = ?pause, "failed again: {reason}");
-        } else {
-            warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
-            entry.told = told;
-        }
-        self.timers.set(Timer::Look(container.clone()), pause);
-    }
-
-    /// The container ended while it was looked at; Docker will say so.
-    fn retry_quietly(&mut self, container: &ContainerId, error: &look::Error) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
-        let pause = entry.backoff.fail(fastrand::f64());
-        debug!(container = container.short(), retry_in = ?pause, "{}", chain(error));
-        self.timers.set(Timer::Look(container.clone()), pause);
-    }
-
     fn timer_rang(&mut self) {
         let mut waiting = false;
         for timer in self.timers.take_due() {
@@ -371,7 +321,7 @@ impl Reconciler {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Standby => self.stand_by(),
-                Timer::Ready(container) => waiting |= self.still_waiting(&container),
+                Timer::Ready(port) => waiting |= self.still_waiting(&port),
             }
         }
         if waiting {

@@ -11,7 +11,8 @@ use ovsdb::{
     Update, Uuid,
 };
 use port_plan::{
-    ContainerId, Datapath, LinkName, ObservedPort, Owner, PortKey, PortSpec, Readiness, Start, Vlan,
+    ContainerId, Datapath, LinkName, ObservedPort, Owner, PortColumn, PortConfig, PortKey,
+    Readiness, Start, Vlan,
 };
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -122,16 +123,6 @@ impl Switch {
         })
     }
 
-    /// The port of ours that serves this start of a container.
-    pub(crate) fn port_of(&self, spec: &PortSpec) -> Option<LinkName> {
-        let serves = |port: &ObservedPort| {
-            port.owner == Owner::Us
-                && port.key == spec.key
-                && port.start.as_ref() == Some(&spec.start)
-        };
-        self.ports_of(&spec.key.container).into_iter().find(serves).map(|port| port.name)
-    }
-
     /// The name that a container's rows give it.
     pub(crate) fn container_name(&self, container: &ContainerId) -> Option<String> {
         self.client.read(|replica| {
@@ -192,7 +183,7 @@ impl Switch {
         &self,
         bridge: &LinkName,
         port: &LinkName,
-        vlan: Option<Vlan>,
+        config: &PortConfig,
         ids: &Ids<'_>,
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
@@ -205,7 +196,7 @@ impl Switch {
             Insert::<Port>::new()
                 .set(Port::NAME, port.as_str())
                 .set(Port::INTERFACES, [interface])
-                .set(Port::TAG, vlan.map(tag))
+                .set(Port::TAG, config.tag.map(tag))
                 .set(Port::OTHER_CONFIG, transient()),
         );
         let bridges =
@@ -215,12 +206,18 @@ impl Switch {
         if reply.count(bridges) == 0 { Err(Error::NoBridge(bridge.clone())) } else { Ok(()) }
     }
 
-    /// Sets a port's access VLAN.
-    pub(crate) async fn set_tag(&self, port: &LinkName, vlan: Option<Vlan>) -> Result<(), Error> {
+    /// Changes settings of a port.
+    pub(crate) async fn set_port(
+        &self,
+        port: &LinkName,
+        changes: &[PortColumn],
+    ) -> Result<(), Error> {
         let mut tx = Transaction::new();
-        let update = Update::<Port>::new().set(Port::TAG, vlan.map(tag));
+        let update = changes.iter().fold(Update::<Port>::new(), |update, change| match change {
+            PortColumn::Tag(vlan) => update.set(Port::TAG, vlan.map(tag)),
+        });
         let ports = tx.update(Port::NAME.eq(port.as_str()), update);
-        let reply = self.transact(tx, || format!("set the tag of port {port}")).await?;
+        let reply = self.transact(tx, || format!("change port {port}")).await?;
         if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
     }
 
@@ -308,7 +305,7 @@ fn observed(
         },
         start: ids.get(key::CONTAINER_START).cloned().map(Start),
         owner: if ours { Owner::Us } else { Owner::Other },
-        vlan: port.tag.and_then(|tag| tag.to_string().parse().ok()),
+        config: PortConfig { tag: port.tag.and_then(|tag| tag.to_string().parse().ok()) },
     })
 }
 

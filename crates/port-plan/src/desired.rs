@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use crate::container::{Container, Network, State};
-use crate::labels::{self, Mistake};
+use crate::container::{Container, Network, Start, State};
+use crate::labels::{self, Mistake, Wanted};
 use crate::mac::MacAddress;
+use crate::port_config::PortConfig;
 use crate::spec::{Defaults, PortKey, PortSpec};
 
 /// What a container is to have.
@@ -12,8 +13,8 @@ use crate::spec::{Defaults, PortKey, PortSpec};
 pub enum Desired {
     /// Nothing: it does not run, is gone, or has no label of ours.
     Nothing,
-    /// A port.
-    Port(PortSpec),
+    /// Ports, one for each interface; at least one, in the order of the interfaces' names.
+    Ports(Vec<PortSpec>),
     /// Nothing, because its labels have mistakes; never an empty list.
     Mistaken(Vec<Mistake>),
     /// Nothing, because what it asks for is not allowed.
@@ -38,8 +39,8 @@ impl Desired {
             return Self::Nothing;
         };
         let wanted = match labels::parse(&container.labels, defaults) {
-            Ok(None) => return Self::Nothing,
-            Ok(Some(wanted)) => wanted,
+            Ok(wanted) if wanted.is_empty() => return Self::Nothing,
+            Ok(wanted) => wanted,
             Err(mistakes) => return Self::Mistaken(mistakes),
         };
         match &container.network {
@@ -49,24 +50,40 @@ impl Desired {
                 return Self::Refused(Refusal::ContainerNetwork(other.clone()));
             }
         }
-        let labels::Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
-        let first = addresses.first().map(ipnet::IpNet::addr);
-        let Some(mac) = mac.or_else(|| Some(MacAddress::derive(&bridge, vlan, first?))) else {
-            return Self::Nothing; // `parse` gives at least one address.
-        };
-        Self::Port(PortSpec {
-            key: PortKey { container: container.id.clone(), interface },
-            container_name: container.name.clone(),
-            start: start.clone(),
-            bridge,
-            bridge_datapath: defaults.datapath,
-            vlan,
-            mac,
-            mtu,
-            addresses,
-            gateways,
-        })
+        let spec = |wanted| port(container, start, defaults, wanted);
+        Self::Ports(wanted.into_iter().filter_map(spec).collect())
     }
+
+    /// The ports that it is to have.
+    pub fn ports(&self) -> &[PortSpec] {
+        match self {
+            Self::Ports(specs) => specs,
+            Self::Nothing | Self::Mistaken(_) | Self::Refused(_) => &[],
+        }
+    }
+}
+
+fn port(
+    container: &Container,
+    start: &Start,
+    defaults: &Defaults,
+    wanted: Wanted,
+) -> Option<PortSpec> {
+    let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
+    // `parse` gives at least one address.
+    let first = addresses.first().map(ipnet::IpNet::addr)?;
+    Some(PortSpec {
+        key: PortKey { container: container.id.clone(), interface },
+        container_name: container.name.clone(),
+        start: start.clone(),
+        mac: mac.unwrap_or_else(|| MacAddress::derive(&bridge, vlan, first)),
+        bridge,
+        bridge_datapath: defaults.datapath,
+        config: PortConfig { tag: vlan },
+        mtu,
+        addresses,
+        gateways,
+    })
 }
 
 impl fmt::Display for Refusal {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Container ──Desired::of──→ Desired ─┐
-//!                                     ├─ plan() ─→ Plan { steps, refusal }
+//!                                     ├─ plan() ─→ Plan { ports: steps, refusal }
 //! Observed ───────────────────────────┘
 //! ```
 //!
@@ -16,6 +16,7 @@ mod link_name;
 mod mac;
 mod observed;
 mod plan;
+mod port_config;
 mod spec;
 mod status;
 mod step;
@@ -27,7 +28,8 @@ pub use labels::Mistake;
 pub use link_name::{InvalidLinkName, LinkName};
 pub use mac::{InvalidMac, MacAddress};
 pub use observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
-pub use plan::{Plan, plan};
+pub use plan::{Placed, Plan, PortPlan, plan};
+pub use port_config::{PortColumn, PortConfig};
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
 pub use status::{Backoff, Readiness};
 pub use step::{LinkRepair, LinkSpec, Step};

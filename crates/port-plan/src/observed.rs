@@ -1,5 +1,6 @@
 //! What exists now, for one container: rows in OVSDB and links in the kernel.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -7,28 +8,26 @@ use ipnet::IpNet;
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::port_config::PortConfig;
 use crate::spec::{Datapath, PortKey};
-use crate::vlan::Vlan;
 
 /// Everything that [`plan`](fn@crate::plan) has to know about the world to decide for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// The datapath of the bridge that the container wants, if that bridge exists.
-    pub bridge: Option<Datapath>,
+    /// The datapaths of those bridges that the container wants and that exist.
+    pub bridges: BTreeMap<LinkName, Datapath>,
     /// The ports whose `external_ids:container_id` is the container's, whoever made them.
     pub ports: Vec<ObservedPort>,
     /// The links in the host's namespace that bear our mark for the container.
     pub links: Vec<ObservedLink>,
-    /// The interface that the container wants, seen from inside the container.
-    pub interface: ObservedInterface,
+    /// The interfaces that the container wants, seen from inside the container; none where nobody looked,
+    /// because there is no link of ours that it could be the end of.
+    pub interfaces: BTreeMap<LinkName, ObservedInterface>,
 }
 
 /// An interface inside a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObservedInterface {
-    /// Nobody looked: there is no link of ours that it could be the end of.
-    #[default]
-    Unseen,
     /// There is none of that name.
     Missing,
     /// It is there.
@@ -59,8 +58,8 @@ pub struct ObservedPort {
     pub start: Option<Start>,
     /// Who made it.
     pub owner: Owner,
-    /// Its access VLAN (Port column `tag`).
-    pub vlan: Option<Vlan>,
+    /// The settings of its rows.
+    pub config: PortConfig,
 }
 
 /// Who made a port (`external_ids:owner`).
@@ -77,6 +76,8 @@ pub enum Owner {
 pub struct ObservedLink {
     /// Its name.
     pub name: LinkName,
+    /// The name of the interface inside the container that is its other end.
+    pub interface: LinkName,
     /// Which start of the container it was made for.
     pub start: Start,
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::container::{ContainerId, Start};
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
-use crate::vlan::Vlan;
+use crate::port_config::PortConfig;
 
 /// What makes a port the same port: one interface of one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,8 +86,8 @@ pub struct PortSpec {
     pub bridge: LinkName,
     /// What that bridge is created with if it is missing.
     pub bridge_datapath: Datapath,
-    /// The access VLAN; untagged and in no VLAN if `None`.
-    pub vlan: Option<Vlan>,
+    /// The settings of its rows.
+    pub config: PortConfig,
     /// The interface's MAC address.
     pub mac: MacAddress,
     /// The interface's MTU in bytes; the kernel's default if `None`.

@@ -8,8 +8,8 @@ use ipnet::IpNet;
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::port_config::{PortColumn, PortConfig};
 use crate::spec::{Datapath, PortKey};
-use crate::vlan::Vlan;
 
 /// One step of a [`Plan`](crate::Plan).
 ///
@@ -38,8 +38,8 @@ pub enum Step {
         bridge: LinkName,
         /// The link, whose name the Port and Interface rows take.
         port: LinkName,
-        /// The access VLAN.
-        vlan: Option<Vlan>,
+        /// The settings of its rows.
+        config: PortConfig,
         /// Whose port it is.
         key: PortKey,
         /// The container's name.
@@ -47,12 +47,14 @@ pub enum Step {
         /// Which start of the container it is for.
         start: Start,
     },
-    /// Change a port's access VLAN.
-    SetTag {
+    /// Put right what has changed of a port's rows, in one transaction.
+    SetPort {
+        /// The bridge that it is on.
+        bridge: LinkName,
         /// The port.
         port: LinkName,
-        /// The new VLAN, or none.
-        vlan: Option<Vlan>,
+        /// The columns that change, with their new values; never empty.
+        changes: Vec<PortColumn>,
     },
     /// Take a port off its bridge.
     DelPort {
@@ -121,12 +123,14 @@ impl fmt::Display for Step {
             Self::AddLink(link) => link.fmt(f),
             Self::SetLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
-            Self::AddPort { bridge, port, vlan, key: _, container_name: _, start: _ } => {
+            Self::AddPort { bridge, port, config, key: _, container_name: _, start: _ } => {
                 write!(f, "add-port {bridge} {port}")?;
-                vlan.map_or(Ok(()), |vlan| write!(f, " tag={vlan}"))
+                config.given().iter().try_for_each(|column| write!(f, " {column}"))
             }
-            Self::SetTag { port, vlan: Some(vlan) } => write!(f, "set-port {port} tag={vlan}"),
-            Self::SetTag { port, vlan: None } => write!(f, "set-port {port} tag=[]"),
+            Self::SetPort { bridge: _, port, changes } => {
+                write!(f, "set-port {port}")?;
+                changes.iter().try_for_each(|column| write!(f, " {column}"))
+            }
             Self::DelPort { bridge, port } => write!(f, "del-port {bridge} {port}"),
         }
     }

@@ -199,7 +199,11 @@ fn only_marked_links_are_listed() {
     let spec = spec(&["10.0.0.1/24"], &[]);
     create_in(&host, &container, spec.clone()).unwrap();
     let listed = host.inside(list).unwrap();
-    let link = port_plan::ObservedLink { name: spec.name, start: spec.start };
+    let link = port_plan::ObservedLink {
+        name: spec.name,
+        interface: spec.key.interface.clone(),
+        start: spec.start,
+    };
     assert_eq!(listed, [(spec.key, link)]);
 }
 

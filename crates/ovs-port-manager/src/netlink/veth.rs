@@ -1,5 +1,6 @@
 //! veth pairs: made in one request, deleted, listed.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -47,9 +48,13 @@ pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error>
     configured.map(|replaced_routes| Created { replaced_routes })
 }
 
-/// How an interface inside the namespace is now. On a thread of its own, as [`create`].
-pub(crate) fn observe(interface: &LinkName, netns: &OwnedFd) -> Result<ObservedInterface, Error> {
-    inside(netns, || interface::observe(interface))
+/// How interfaces inside the namespace are now. On a thread of its own, as [`create`].
+pub(crate) fn observe(
+    interfaces: Vec<LinkName>,
+    netns: &OwnedFd,
+) -> Result<BTreeMap<LinkName, ObservedInterface>, Error> {
+    let observe = |name: LinkName| interface::observe(&name).map(|found| (name, found));
+    inside(netns, || interfaces.into_iter().map(observe).collect())
 }
 
 /// Puts an interface inside the namespace right. On a thread of its own, as [`create`].
@@ -109,7 +114,8 @@ fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
         LinkAttribute::IfAlias(alias) => mark::read(alias),
         _ => None,
     })?;
-    Some((key, ObservedLink { name, start }))
+    let interface = key.interface.clone();
+    Some((key, ObservedLink { name, interface, start }))
 }
 
 /// The request for the pair. The host end comes up at once; its peer has no carrier until it is up, too.

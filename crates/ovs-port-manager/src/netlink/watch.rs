@@ -77,7 +77,7 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
 struct Listener {
     socket: Socket,
     /// The ends of our links in the namespaces of these numbers.
-    ends: HashMap<i32, End>,
+    ends: HashMap<i32, Vec<End>>,
 }
 
 /// The container's end of a link.
@@ -145,7 +145,7 @@ impl Listener {
             }
             (None, RouteNetlinkMessage::DelLink(link)) => self.learn(link, false),
             (Some(nsid), RouteNetlinkMessage::NewLink(link)) => {
-                let end = self.ends.get_mut(&nsid)?;
+                let end = self.ends.get_mut(&nsid)?.iter_mut().find(|end| end.is(link))?;
                 end.lost_by(link).then(|| end.key.container.clone())
             }
             (
@@ -153,7 +153,7 @@ impl Listener {
                 RouteNetlinkMessage::DelLink(_)
                 | RouteNetlinkMessage::DelAddress(_)
                 | RouteNetlinkMessage::DelRoute(_),
-            ) => Some(self.ends.get(&nsid)?.key.container.clone()),
+            ) => Some(self.ends.get(&nsid)?.last()?.key.container.clone()),
             _ => None,
         }
     }
@@ -172,20 +172,26 @@ impl Listener {
         let key = key?;
         let container = key.container.clone();
         if let Some(nsid) = nsid {
-            let known = self.ends.get(&nsid).filter(|end| end.key == key && end.index == index);
-            let was_up = known.map_or(was_up, |end| end.was_up);
-            self.ends.insert(nsid, End { key, index, was_up });
+            let ends = self.ends.entry(nsid).or_default();
+            // The number may be an ended namespace's, given to another container's.
+            ends.retain(|end| end.key.container == key.container);
+            if !ends.iter().any(|end| end.key == key && end.index == index) {
+                ends.retain(|end| end.key != key);
+                ends.push(End { key, index, was_up });
+            }
         }
         Some(container)
     }
 }
 
 impl End {
-    /// Whether news of a link mean that this one has gone down or got another name.
+    /// Whether a link of its namespace is this one.
+    fn is(&self, link: &LinkMessage) -> bool {
+        Some(link.header.index) == self.index
+    }
+
+    /// Whether news of this link mean that it has gone down or got another name.
     fn lost_by(&mut self, link: &LinkMessage) -> bool {
-        if Some(link.header.index) != self.index {
-            return false;
-        }
         let up = link.header.flags.contains(LinkFlags::Up);
         let went_down = self.was_up && !up;
         self.was_up = up;

@@ -48,14 +48,19 @@ impl Reconciler {
         let Some(entry) = self.entries.get(&container) else {
             return;
         };
-        let Some(port) = entry.attached.as_ref().map(|attached| &attached.port) else {
+        let Some(attached) = entry
+            .ports
+            .values()
+            .map(|port| &port.attached)
+            .find(|one| one.port.as_str() == row.name)
+        else {
             return;
         };
-        if port.as_str() != row.name {
-            return;
-        }
-        match self.observer.world.switch.readiness(port) {
-            Some(readiness) => self.readiness(&container, readiness),
+        match self.observer.world.switch.readiness(&attached.port) {
+            Some(readiness) => {
+                let key = attached.spec.key.clone();
+                self.readiness(&key, readiness);
+            }
             // While it is looked at, the row may well be gone by our own doing.
             None if entry.looking => {}
             None => self.look(container),
@@ -98,7 +103,7 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(&container) else { return };
         if entry.looking {
             entry.again = true;
-        } else if entry.attached.is_some() {
+        } else if !entry.ports.is_empty() {
             // A container that ends loses all it has, and Docker tells so a moment later.
             self.timers.set_sooner(Timer::Look(container), END);
         }

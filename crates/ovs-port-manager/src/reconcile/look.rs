@@ -1,12 +1,13 @@
 //! One look at a container: what it is to have, what there is, the plan between, its steps.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use port_plan::{
-    ContainerId, Defaults, Desired, LinkName, Observed, ObservedInterface, PortSpec, Start, State,
-    Step, plan,
+    ContainerId, Defaults, Desired, LinkName, Observed, Placed, Plan, PortPlan, PortSpec, Start,
+    State, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -39,10 +40,21 @@ pub(super) struct Look {
 pub(super) enum Standing {
     /// It has nothing and is to have nothing.
     Nothing,
-    /// It has its port.
-    Attached(Box<Attached>),
+    /// It has ports, each of which stands by itself.
+    Ports(Ports),
     /// It gets nothing in this start, and why.
     Denied { start: Start, reasons: Vec<String> },
+}
+
+/// How each interface of a container stands.
+pub(super) struct Ports {
+    pub(super) start: Start,
+    /// Those that have their ports.
+    pub(super) attached: Vec<Attached>,
+    /// Those that get none in this start, and why.
+    pub(super) refused: Vec<String>,
+    /// Those whose steps failed.
+    pub(super) failed: Vec<(LinkName, apply::Error)>,
 }
 
 /// A port that is in place, as far as we are concerned.
@@ -74,7 +86,7 @@ pub(super) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Step(apply::Error::Netns(netns::Error::Gone { .. })))
+        matches!(self, Self::Step(error) if error.is_gone())
     }
 }
 
@@ -104,36 +116,43 @@ impl Observer {
             }
         };
         let observed = self.observe(id, &desired, running.as_ref()).await?;
-        let plan = plan(id, &desired, &observed, fastrand::u64(..));
-        debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
+        let plan = plan(&desired, &observed, fastrand::u64(..));
+        let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
+        debug!(container = id.short(), name, steps, "planned\n{plan}");
 
         let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
-        for step in &plan.steps {
-            self.world.apply(&subject, step).await?;
-        }
-        let start = running.as_ref().map(|(_, start)| start.clone());
-        let denied = |reasons| start.map(|start| Standing::Denied { start, reasons });
-        let standing = match (desired, plan.refusal) {
-            (Desired::Nothing, _) => None,
-            (Desired::Mistaken(mistakes), _) => {
-                denied(mistakes.iter().map(ToString::to_string).collect())
+        let outcomes = self.carry_out(&subject, plan).await;
+        let failure =
+            |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
+        let reasons = match desired {
+            Desired::Ports(specs) => {
+                let (pid, start) = running.ok_or(Error::Vanished)?;
+                return Ok(Standing::Ports(ports(specs, outcomes, pid, &start, since)));
             }
-            (Desired::Refused(refusal), _) | (Desired::Port(_), Some(refusal)) => {
-                denied(vec![refusal.to_string()])
-            }
-            (Desired::Port(spec), None) => {
-                let (pid, _) = running.ok_or(Error::Vanished)?;
-                let added = plan.steps.iter().find_map(|step| match step {
-                    Step::AddPort { port, .. } => Some(port.clone()),
-                    _ => None,
-                });
-                let fresh = added.is_some();
-                let port =
-                    added.or_else(|| self.world.switch.port_of(&spec)).ok_or(Error::Vanished)?;
-                Some(Standing::Attached(Box::new(Attached { spec, port, pid, fresh, since })))
-            }
+            Desired::Mistaken(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+            Desired::Refused(refusal) => vec![refusal.to_string()],
+            Desired::Nothing => Vec::new(),
         };
-        Ok(standing.unwrap_or(Standing::Nothing))
+        if let Some(error) = failure(outcomes) {
+            return Err(error.into());
+        }
+        let start = running.map(|(_, start)| start).filter(|_| !reasons.is_empty());
+        Ok(start.map_or(Standing::Nothing, |start| Standing::Denied { start, reasons }))
+    }
+
+    /// Carries out the plan of each interface until a step of it fails, all at the same time.
+    async fn carry_out(&self, subject: &Subject<'_>, plan: Plan) -> Vec<Outcome> {
+        join_all(plan.ports.into_iter().map(|port| async {
+            let mut result = Ok(());
+            for step in &port.steps {
+                result = self.world.apply(subject, step).await;
+                if result.is_err() {
+                    break;
+                }
+            }
+            Outcome { port, result }
+        }))
+        .await
     }
 
     /// Takes away all that a container has, whether it runs or not.
@@ -146,10 +165,9 @@ impl Observer {
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
         let observed = self.observe(id, &Desired::Nothing, None).await?;
         let subject = Subject { id, name, pid: None };
-        for step in plan(id, &Desired::Nothing, &observed, 0).steps {
-            self.world.apply(&subject, &step).await?;
-        }
-        Ok(())
+        let outcomes = self.carry_out(&subject, plan(&Desired::Nothing, &observed, 0)).await;
+        let failure = outcomes.into_iter().find_map(|one| one.result.err());
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
     async fn observe(
@@ -158,22 +176,24 @@ impl Observer {
         desired: &Desired,
         running: Option<&(u32, Start)>,
     ) -> Result<Observed, Error> {
-        let bridge = match desired {
-            Desired::Port(spec) => self.world.switch.bridge(&spec.bridge),
-            Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => None,
-        };
+        let bridge =
+            |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
+        let bridges = desired.ports().iter().filter_map(bridge).collect();
         let links = self.world.links.of(container).await?;
-        let interface = match (desired, running) {
+        let mut interfaces = BTreeMap::new();
+        if let Some((pid, start)) = running {
             // A link of another start lies in another namespace; without one, there is nothing to see.
-            (Desired::Port(spec), Some((pid, start)))
-                if links.iter().any(|link| link.start == *start) =>
-            {
+            let linked = |name: &LinkName| {
+                links.iter().any(|link| link.interface == *name && link.start == *start)
+            };
+            let names = desired.ports().iter().map(|spec| spec.key.interface.clone());
+            let names: Vec<_> = names.filter(linked).collect();
+            if !names.is_empty() {
                 let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
-                self.world.links.interface(spec.key.interface.clone(), netns).await?
+                interfaces = self.world.links.interfaces(names, netns).await?;
             }
-            _ => ObservedInterface::Unseen,
-        };
-        Ok(Observed { bridge, ports: self.world.switch.ports_of(container), links, interface })
+        }
+        Ok(Observed { bridges, ports: self.world.switch.ports_of(container), links, interfaces })
     }
 
     /// All containers that are to have something or that something is there for.
@@ -183,6 +203,37 @@ impl Observer {
         let attached = self.world.switch.containers();
         Ok(linked.into_iter().chain(labelled).chain(attached).collect())
     }
+}
+
+/// What has come of the plan of one interface.
+struct Outcome {
+    port: PortPlan,
+    result: Result<(), apply::Error>,
+}
+
+/// How the interfaces stand that a container is to have.
+fn ports(
+    specs: Vec<PortSpec>,
+    outcomes: Vec<Outcome>,
+    pid: u32,
+    start: &Start,
+    since: Instant,
+) -> Ports {
+    let mut specs: BTreeMap<_, _> =
+        specs.into_iter().map(|spec| (spec.key.interface.clone(), spec)).collect();
+    let start = start.clone();
+    let mut ports = Ports { start, attached: Vec::new(), refused: Vec::new(), failed: Vec::new() };
+    for Outcome { port: PortPlan { interface, placed, refusal, .. }, result } in outcomes {
+        ports.refused.extend(refusal.map(|refusal| format!("{interface}: {refusal}")));
+        match (result, placed, specs.remove(&interface)) {
+            (Err(error), ..) => ports.failed.push((interface, error)),
+            (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
+                ports.attached.push(Attached { spec, port, pid, fresh, since });
+            }
+            (Ok(()), ..) => {}
+        }
+    }
+    ports
 }
 
 /// Announces a port's addresses from inside its container. Must be called on a thread of its own.

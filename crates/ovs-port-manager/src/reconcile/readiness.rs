@@ -1,59 +1,59 @@
 //! From a port that is in place to one that is ready and announced.
 
-use port_plan::{Backoff, ContainerId, Readiness};
+use port_plan::{Backoff, ContainerId, PortKey, Readiness};
 use tracing::{debug, info, warn};
 
 use super::look::{self, Attached};
 use super::timers::Timer;
-use super::{Done, READY, Reconciler, Told};
+use super::{Done, PortEntry, READY, Reconciler, Told};
 use crate::netns;
 
 impl Reconciler {
     /// The port is in place; ready is what ovs-vswitchd says.
     pub(super) fn attached(&mut self, container: &ContainerId, attached: Attached) {
         let Some(entry) = self.entries.get_mut(container) else { return };
-        let port = attached.port.clone();
-        let known = entry.attached.as_ref().is_some_and(|before| before.port == port);
+        let (port, key) = (attached.port.clone(), attached.spec.key.clone());
+        let before = entry.ports.get(&key.interface);
+        let known = before.is_some_and(|before| before.attached.port == port);
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
-            entry.ready = false;
-            entry.attached = Some(attached);
+            entry.ports.insert(key.interface.clone(), PortEntry { attached, ready: false });
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
-            self.readiness(container, readiness);
+            self.readiness(&key, readiness);
         }
     }
 
-    pub(super) fn readiness(&mut self, container: &ContainerId, readiness: Readiness) {
+    pub(super) fn readiness(&mut self, key: &PortKey, readiness: Readiness) {
+        let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
-        let Some(attached) = &entry.attached else {
+        let Some(PortEntry { attached, ready }) = entry.ports.get_mut(&key.interface) else {
             return;
         };
         let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
-        let timer = Timer::Ready(container.clone());
+        let timer = Timer::Ready(key.clone());
         match readiness {
-            Readiness::Ready { ofport } if !entry.ready => {
-                entry.ready = true;
-                entry.backoff = Backoff::default();
-                entry.told = None;
+            Readiness::Ready { ofport } if !*ready => {
+                *ready = true;
                 self.timers.cancel(&timer);
                 if attached.fresh {
                     let after = attached.since.elapsed();
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
-                    self.announce(container);
+                    self.announce(key);
                 } else {
                     debug!(container = id, name, %port, ofport, "port is in place");
                 }
+                self.all_well(container);
             }
             Readiness::Ready { .. } => {}
             Readiness::Waiting => {
-                entry.ready = false;
+                *ready = false;
                 self.timers.set(timer, READY);
             }
             Readiness::Failed { error } => {
-                entry.ready = false;
+                *ready = false;
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
                 self.failed(container, &name, &reason);
@@ -61,10 +61,23 @@ impl Reconciler {
         }
     }
 
-    /// Says once that ovs-vswitchd does not take a container's port; whether that is so.
-    pub(super) fn still_waiting(&mut self, container: &ContainerId) -> bool {
+    /// Once all ports of a container are ready, earlier failures are history.
+    fn all_well(&mut self, container: &ContainerId) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        if entry.failed == 0 && entry.ports.values().all(|port| port.ready) {
+            entry.backoff = Backoff::default();
+            entry.told = None;
+        }
+    }
+
+    /// Says once that ovs-vswitchd does not take a port; whether that is so.
+    pub(super) fn still_waiting(&mut self, key: &PortKey) -> bool {
+        let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else { return false };
-        let Some(Attached { spec, port, .. }) = &entry.attached else { return false };
+        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else {
+            return false;
+        };
+        let Attached { spec, port, .. } = attached;
         let again = entry.backoff.fail(fastrand::f64()).max(READY);
         let told = Some(Told::Waiting);
         if entry.told != told {
@@ -72,7 +85,7 @@ impl Reconciler {
             warn!(container = id, name, %port, "ovs-vswitchd has not taken the port; is it running?");
             entry.told = told;
         }
-        self.timers.set(Timer::Ready(container.clone()), again);
+        self.timers.set(Timer::Ready(key.clone()), again);
         true
     }
 
@@ -84,11 +97,10 @@ impl Reconciler {
     }
 
     /// Tells the container's neighbours where it is now.
-    fn announce(&mut self, container: &ContainerId) {
-        let Some(attached) = self.entries.get(container).and_then(|entry| entry.attached.as_ref())
-        else {
-            return;
-        };
+    fn announce(&mut self, key: &PortKey) {
+        let container = &key.container;
+        let Some(entry) = self.entries.get(container) else { return };
+        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
         let (container, pid, spec) = (container.clone(), attached.pid, attached.spec.clone());
         self.work.spawn(async move {
             let id = container.clone();

@@ -4,6 +4,7 @@
 mod attach;
 mod drift;
 mod faults;
+mod interfaces;
 mod labels;
 mod privileges;
 mod silence;

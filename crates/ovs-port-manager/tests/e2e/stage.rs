@@ -43,9 +43,23 @@ pub(crate) fn wait_ready(lab: &Lab, container_id: &str) -> Result<String> {
         let [port] = ports.as_slice() else {
             return Ok(None);
         };
-        let ofport = lab.vsctl(&["get", "interface", port, "ofport"])?;
-        Ok(ofport.parse::<u32>().is_ok_and(|number| number > 0).then(|| port.clone()))
+        Ok(forwards(lab, port)?.then(|| port.clone()))
     })
+}
+
+/// Waits until an interface of a container has a port that forwards; returns the port's name.
+pub(crate) fn wait_interface(lab: &Lab, container_id: &str, interface: &str) -> Result<String> {
+    let id = format!("external_ids:container_id={container_id}");
+    let iface = format!("external_ids:container_iface={interface}");
+    wait_for(&format!("a port for {interface} that forwards"), PATIENCE, || {
+        let port = lab.vsctl(&["--bare", "--columns=name", "find", "interface", &id, &iface])?;
+        Ok((!port.is_empty() && forwards(lab, &port)?).then_some(port))
+    })
+}
+
+fn forwards(lab: &Lab, port: &str) -> Result<bool> {
+    let ofport = lab.vsctl(&["get", "interface", port, "ofport"])?;
+    Ok(ofport.parse::<u32>().is_ok_and(|number| number > 0))
 }
 
 /// Waits until a container has neither port nor link.

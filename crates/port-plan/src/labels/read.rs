@@ -1,22 +1,20 @@
 //! Each label's value, read and judged.
 //!
 //! A function here takes one value over into [`Wanted`] and returns its problems; none means that it is
-//! good. What can only be judged together is at the end.
+//! good. What can only be judged together is in `judge`.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Wanted;
 use super::mistake::Shown;
+use super::wanted::Wanted;
 use crate::link_name::LinkName;
 
 /// Addresses that one interface may have; more is a slip or an attack.
 const MAX_ADDRESSES: usize = 64;
 /// The smallest MTU (RFC 791: every link carries 68 bytes) and the largest that a veth takes.
 const MTU: std::ops::RangeInclusive<u16> = 68..=65535;
-/// The smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
-const MTU_IPV6: u16 = 1280;
 
 pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
     each(value, MAX_ADDRESSES, |entry| {
@@ -34,11 +32,20 @@ pub(super) fn bridge(value: &str, wanted: &mut Wanted) -> Vec<String> {
 }
 
 pub(super) fn interface(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    let name = value.parse().map_err(in_words).and_then(|name: LinkName| match name.as_str() {
+    set(&mut wanted.interface, interface_name(value))
+}
+
+/// The name of an interface inside a container.
+pub(super) fn interface_name(name: &str) -> Result<LinkName, String> {
+    let name: LinkName = name.parse().map_err(in_words)?;
+    match name.as_str() {
         "lo" => Err("every container has a 'lo' already; choose another name".to_owned()),
+        // Labels name interfaces between dots.
+        dotted if dotted.contains('.') => {
+            Err("an interface's name cannot have a dot here".to_owned())
+        }
         _ => Ok(name),
-    });
-    set(&mut wanted.interface, name)
+    }
 }
 
 pub(super) fn gateways(value: &str, wanted: &mut Wanted) -> Vec<String> {
@@ -69,38 +76,6 @@ pub(super) fn mac(value: &str, wanted: &mut Wanted) -> Vec<String> {
 
 pub(super) fn vlan(value: &str, wanted: &mut Wanted) -> Vec<String> {
     set(&mut wanted.vlan, value.parse().map(Some).map_err(in_words))
-}
-
-/// Every gateway can be reached through the interface's own prefixes.
-pub(super) fn gateways_reachable(wanted: &Wanted) -> Result<(), String> {
-    for gateway in &wanted.gateways {
-        let holds = |net: &IpNet| net.contains(gateway);
-        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let family = wanted.addresses.iter().any(|net| net.addr().is_ipv4() == gateway.is_ipv4());
-        if link_local && family {
-            continue;
-        }
-        if let Some(own) = wanted.addresses.iter().find(|net| net.addr() == *gateway) {
-            return Err(format!("{own} is the container's own address"));
-        }
-        if !wanted.addresses.iter().any(holds) {
-            let prefixes: Vec<_> =
-                wanted.addresses.iter().map(|net| net.trunc().to_string()).collect();
-            return Err(format!("{gateway} lies outside {}", prefixes.join(" and ")));
-        }
-    }
-    Ok(())
-}
-
-/// The MTU carries IPv6 if it has to.
-pub(super) fn mtu_suffices(wanted: &Wanted) -> Result<(), String> {
-    let ipv6 = wanted.addresses.iter().any(|net| net.addr().is_ipv6());
-    match wanted.mtu {
-        Some(mtu) if ipv6 && mtu < MTU_IPV6 => {
-            Err(format!("too small for IPv6, which needs at least {MTU_IPV6}"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn address(entry: &str) -> Result<IpNet, String> {

@@ -4,7 +4,10 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Container, Defaults, MacAddress, Network, ObservedLink, PortKey, Start, State};
+use crate::{
+    Container, ContainerId, Defaults, MacAddress, Network, ObservedLink, PortColumn, PortConfig,
+    PortKey, Start, State,
+};
 
 fn id() -> ContainerId {
     "3f2a9c1b".repeat(8).parse().unwrap()
@@ -39,21 +42,31 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
         key: PortKey { container: id(), interface: "eth1".parse().unwrap() },
         start: (owner == Owner::Us).then(|| start(began)),
         owner,
-        vlan: vlan.map(|vlan| vlan.parse().unwrap()),
+        config: config(vlan),
     }
 }
 
+fn config(vlan: Option<&str>) -> PortConfig {
+    PortConfig { tag: vlan.map(|vlan| vlan.parse().unwrap()) }
+}
+
 fn link(name: &str, began: u32) -> ObservedLink {
-    ObservedLink { name: name.parse().unwrap(), start: start(began) }
+    let interface = "eth1".parse().unwrap();
+    ObservedLink { name: name.parse().unwrap(), interface, start: start(began) }
 }
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
     let desired = Desired::of(container, &defaults());
-    expected.assert_eq(&plan(&container.id, &desired, observed, 0).to_string());
+    expected.assert_eq(&plan(&desired, observed, 0).to_string());
 }
 
 fn bridge() -> Observed {
-    Observed { bridge: Some(Datapath::Netdev), ..Observed::default() }
+    bridges(&[("ovsbr0", Datapath::Netdev)])
+}
+
+fn bridges(there: &[(&str, Datapath)]) -> Observed {
+    let bridges = there.iter().map(|(name, datapath)| (name.parse().unwrap(), *datapath));
+    Observed { bridges: bridges.collect(), ..Observed::default() }
 }
 
 const ADDRESS: (&str, &str) = ("ovs.ip_address", "192.168.1.100/24");
@@ -82,7 +95,7 @@ fn everything_asked_for_is_in_the_plan() {
         ("ovs.bridge", "br1"),
         ("ovs.interface", "net0"),
     ];
-    let observed = Observed { bridge: Some(Datapath::System), ..Observed::default() };
+    let observed = bridges(&[("br1", Datapath::System)]);
     check(
         &container(&labels),
         &observed,
@@ -128,12 +141,13 @@ fn changing_vlan_rewrites_only_the_port_row() {
 
 /// The interface as `ovs.ip_address=192.168.1.100/24` wants it.
 fn interface() -> ObservedInterface {
-    let Desired::Port(spec) = Desired::of(&container(&[ADDRESS]), &defaults()) else { panic!() };
+    let desired = Desired::of(&container(&[ADDRESS]), &defaults());
+    let spec = &desired.ports()[0];
     ObservedInterface::Present {
         up: true,
         mac: Some(spec.mac),
         mtu: 1500,
-        addresses: spec.addresses,
+        addresses: spec.addresses.clone(),
         gateways: Vec::new(),
     }
 }
@@ -142,7 +156,7 @@ fn attached(interface: ObservedInterface) -> Observed {
     Observed {
         ports: vec![port("3f2a9c1babcde_l", "ovsbr0", 1, None, Owner::Us)],
         links: vec![link("3f2a9c1babcde_l", 1)],
-        interface,
+        interfaces: BTreeMap::from([("eth1".parse().unwrap(), interface)]),
         ..bridge()
     }
 }
@@ -226,11 +240,10 @@ fn a_link_without_a_row_is_made_anew() {
 #[test]
 fn a_row_without_a_link_is_replaced_under_another_name() {
     let desired = Desired::of(&container(&[ADDRESS]), &defaults());
-    let Desired::Port(spec) = &desired else { panic!("{desired:?}") };
-    let first = unused_name(&id(), spec, &Observed::default(), 0);
+    let first = unused_name(&desired.ports()[0], &Observed::default(), 0);
     let stale = port(first.as_str(), "ovsbr0", 1, None, Owner::Us);
     let observed = Observed { ports: vec![stale], ..bridge() };
-    let steps = plan(&id(), &desired, &observed, 0).steps;
+    let steps = steps(&plan(&desired, &observed, 0));
     assert!(matches!(&steps[0], Step::DelPort { port, .. } if *port == first));
     assert!(matches!(&steps[1], Step::AddLink(link) if link.name != first));
 }
@@ -283,7 +296,7 @@ fn a_shared_namespace_is_refused() {
         let shared = Container { network, ..container(&[ADDRESS]) };
         let desired = Desired::of(&shared, &defaults());
         assert!(matches!(desired, Desired::Refused(_)), "{desired:?}");
-        assert_eq!(plan(&id(), &desired, &bridge(), 0).steps, []);
+        assert_eq!(plan(&desired, &bridge(), 0), Plan::default());
     }
 }
 
@@ -297,11 +310,38 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
         &container(&[ADDRESS]),
         &observed,
         &expect![[r#"
-        refused: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
+        refused eth1: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
     "#]],
     );
     let stopped = Container { state: State::Stopped, ..container(&[ADDRESS]) };
     check(&stopped, &observed, &expect![[""]]);
+}
+
+#[test]
+fn each_interface_has_a_port_of_its_own_and_a_refused_one_holds_up_no_other() {
+    let labels = [
+        ADDRESS,
+        ("ovs.eth2.ip_address", "10.0.0.1/24"),
+        ("ovs.eth2.bridge", "br2"),
+        ("ovs.eth3.ip_address", "10.0.3.1/24"),
+    ];
+    let mut foreign = port("theirs", "ovsbr0", 1, None, Owner::Other);
+    foreign.key.interface = "eth3".parse().unwrap();
+    let mut unwanted = port("3f2a9c1bolder_l", "ovsbr0", 1, None, Owner::Us);
+    unwanted.key.interface = "eth4".parse().unwrap();
+    check(
+        &container(&labels),
+        &Observed { ports: vec![foreign, unwanted], ..bridge() },
+        &expect![[r#"
+            add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
+            add-port ovsbr0 3f2a9c1bbty2c_l
+            add-br br2 datapath_type=netdev
+            add-link 3f2a9c1bhesks_l peer=eth2 mac=a2:d8:70:b6:d0:ac address=10.0.0.1/24 tx-checksum=off
+            add-port br2 3f2a9c1bhesks_l
+            refused eth3: port theirs was made for the same interface by somebody else; remove it (ovs-vsctl del-port theirs) or the labels
+            del-port ovsbr0 3f2a9c1bolder_l
+        "#]],
+    );
 }
 
 #[test]
@@ -329,10 +369,11 @@ struct World {
 
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridge, ports, links, interface } = &mut self.observed;
+        let Observed { bridges, ports, links, interfaces } = &mut self.observed;
         match step {
-            Step::AddBridge { datapath, .. } => {
-                assert_eq!(bridge.replace(*datapath), None, "the bridge exists");
+            Step::AddBridge { bridge, datapath } => {
+                // Two interfaces may want the same bridge; the second finds it there.
+                bridges.entry(bridge.clone()).or_insert(*datapath);
             }
             Step::AddLink(link) => {
                 assert!(links.iter().all(|other| other.name != link.name), "the link exists");
@@ -340,18 +381,24 @@ impl World {
                 assert!(!taken, "the interface exists inside the container");
                 assert_eq!(link.start, self.start);
                 self.inside.insert(link.name.clone(), link.key.interface.clone());
-                links.push(ObservedLink { name: link.name.clone(), start: link.start.clone() });
-                *interface = ObservedInterface::Present {
+                links.push(ObservedLink {
+                    name: link.name.clone(),
+                    interface: link.key.interface.clone(),
+                    start: link.start.clone(),
+                });
+                let present = ObservedInterface::Present {
                     up: true,
                     mac: Some(link.mac),
                     mtu: link.mtu.map_or(1500, u32::from),
                     addresses: link.addresses.clone(),
                     gateways: link.gateways.clone(),
                 };
+                interfaces.insert(link.key.interface.clone(), present);
             }
             Step::SetLink(repair) => {
                 assert!(links.iter().any(|other| other.name == repair.name), "no such link");
-                let ObservedInterface::Present { up, mac, mtu, addresses, gateways } = interface
+                let Some(ObservedInterface::Present { up, mac, mtu, addresses, gateways }) =
+                    interfaces.get_mut(&repair.key.interface)
                 else {
                     panic!("no such interface");
                 };
@@ -366,8 +413,8 @@ impl World {
                 links.retain(|other| other.name != *link);
                 self.inside.remove(link);
             }
-            Step::AddPort { bridge: on, port, vlan, key, container_name: _, start } => {
-                assert!(bridge.is_some(), "no bridge");
+            Step::AddPort { bridge: on, port, config, key, container_name: _, start } => {
+                assert!(bridges.contains_key(on), "no bridge");
                 assert!(ports.iter().all(|other| other.name != *port), "the port exists");
                 assert!(links.iter().any(|other| other.name == *port), "no link yet");
                 ports.push(ObservedPort {
@@ -376,13 +423,17 @@ impl World {
                     key: key.clone(),
                     start: Some(start.clone()),
                     owner: Owner::Us,
-                    vlan: *vlan,
+                    config: config.clone(),
                 });
             }
-            Step::SetTag { port, vlan } => {
+            Step::SetPort { bridge: _, port, changes } => {
                 let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
-                row.vlan = *vlan;
+                for change in changes {
+                    match change {
+                        PortColumn::Tag(tag) => row.config.tag = *tag,
+                    }
+                }
             }
             Step::DelPort { bridge: _, port } => {
                 let row = ports.iter().find(|other| other.name == *port).expect("no such port");
@@ -398,12 +449,24 @@ impl World {
     }
 }
 
+/// All steps of a plan, in order.
+fn steps(plan: &Plan) -> Vec<Step> {
+    plan.ports.iter().flat_map(|port| port.steps.clone()).collect()
+}
+
+/// In the generated worlds, a name's number says which of the two interfaces it is for.
+fn interface_of(number: u32) -> LinkName {
+    format!("eth{}", 1 + number % 2).parse().unwrap()
+}
+
 fn any_port() -> impl Strategy<Value = ObservedPort> {
     let owner = prop_oneof![4 => Just(Owner::Us), 1 => Just(Owner::Other)];
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
     (0..6_u32, prop::sample::select(vec!["ovsbr0", "br9"]), 0..3_u32, vlan, owner).prop_map(
-        |(name, bridge, began, vlan, owner)| {
-            port(&format!("3f2a9c1bname{name}_l"), bridge, began, vlan, owner)
+        |(number, bridge, began, vlan, owner)| {
+            let mut port = port(&format!("3f2a9c1bname{number}_l"), bridge, began, vlan, owner);
+            port.key.interface = interface_of(number);
+            port
         },
     )
 }
@@ -413,36 +476,51 @@ fn any_world() -> impl Strategy<Value = World> {
     let links = prop::collection::btree_map(0..6_u32, 0..3_u32, 0..5);
     let bridge = prop::option::of(Just(Datapath::Netdev));
     let interface = prop_oneof![
-        Just(interface()),
-        Just(ObservedInterface::Missing),
-        Just(ObservedInterface::Present {
+        Just(None),
+        Just(Some(interface())),
+        Just(Some(ObservedInterface::Missing)),
+        Just(Some(ObservedInterface::Present {
             up: false,
             mac: None,
             mtu: 68,
             addresses: Vec::new(),
             gateways: Vec::new(),
-        }),
+        })),
     ];
     (bridge, ports, links, interface).prop_map(|(bridge, mut ports, links, interface)| {
         ports.sort_by_key(|port| port.name.clone());
         ports.dedup_by_key(|port| port.name.clone());
         let links: Vec<_> = links
             .iter()
-            .map(|(name, began)| link(&format!("3f2a9c1bname{name}_l"), *began))
+            .map(|(number, began)| ObservedLink {
+                interface: interface_of(*number),
+                ..link(&format!("3f2a9c1bname{number}_l"), *began)
+            })
             .collect();
         let now = start(1);
         // A name belongs to one interface: of all links of this start, one is its other end.
-        let inside = links.iter().filter(|link| link.start == now).take(1);
-        let inside = inside.map(|link| (link.name.clone(), "eth1".parse().unwrap())).collect();
-        World { observed: Observed { bridge, ports, links, interface }, inside, start: now }
+        let ends: BTreeMap<_, _> = links
+            .iter()
+            .filter(|link| link.start == now)
+            .map(|link| (link.interface.clone(), link.name.clone()))
+            .collect();
+        let inside = ends.into_iter().map(|(interface, link)| (link, interface)).collect();
+        let bridges = bridge.map(|datapath| ("ovsbr0".parse().unwrap(), datapath));
+        let bridges = bridges.into_iter().collect();
+        let eth1 = "eth1".parse().unwrap();
+        let interfaces = interface.map(|interface| (eth1, interface)).into_iter().collect();
+        World { observed: Observed { bridges, ports, links, interfaces }, inside, start: now }
     })
 }
 
 fn any_desired() -> impl Strategy<Value = Desired> {
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
-    (any::<bool>(), vlan).prop_map(|(running, vlan)| {
+    (any::<bool>(), any::<bool>(), vlan).prop_map(|(running, second, vlan)| {
         let mut labels = vec![ADDRESS];
         labels.extend(vlan.map(|vlan| ("ovs.vlan", vlan)));
+        if second {
+            labels.push(("ovs.eth2.ip_address", "10.0.0.1/24"));
+        }
         let mut container = container(&labels);
         if !running {
             container.state = State::Stopped;
@@ -461,30 +539,33 @@ proptest! {
     ) {
         let mut world = world;
         let foreign = world.foreign();
-        for step in plan(&id(), &desired, &world.observed, 0).steps.iter().take(survived) {
+        for step in steps(&plan(&desired, &world.observed, 0)).iter().take(survived) {
             world.apply(step);
         }
-        let second = plan(&id(), &desired, &world.observed, 0);
-        for step in &second.steps {
+        let second = plan(&desired, &world.observed, 0);
+        for step in &steps(&second) {
             world.apply(step);
         }
-        let third = plan(&id(), &desired, &world.observed, 0);
-        prop_assert_eq!(&third.steps, &[], "nothing is left to do");
-        prop_assert_eq!(&third.refusal, &second.refusal);
+        let third = plan(&desired, &world.observed, 0);
+        prop_assert_eq!(steps(&third), &[], "nothing is left to do");
         prop_assert_eq!(world.foreign(), foreign, "what others made is untouched");
 
-        let ours: Vec<_> = ours(&world.observed).collect();
-        match &desired {
-            Desired::Port(spec) if third.refusal.is_none() => {
-                prop_assert_eq!(ours.len(), 1);
-                prop_assert_eq!(world.observed.links.len(), 1);
-                prop_assert_eq!(&ours[0].name, &world.observed.links[0].name);
-                prop_assert_eq!(ours[0].vlan, spec.vlan);
-                prop_assert_eq!(&ours[0].bridge, &spec.bridge);
-            }
-            _ => {
-                prop_assert!(ours.is_empty() && world.observed.links.is_empty());
-            }
+        let placed: Vec<_> = third.ports.iter().filter_map(|port| port.placed.as_ref()).collect();
+        prop_assert_eq!(placed.len(), ours(&world.observed).count());
+        prop_assert_eq!(placed.len(), world.observed.links.len());
+        for spec in desired.ports() {
+            let of_spec = |port: &&PortPlan| port.interface == spec.key.interface;
+            let now = third.ports.iter().find(of_spec).expect("each interface has its plan");
+            let before = second.ports.iter().find(of_spec).expect("each interface has its plan");
+            prop_assert_eq!(&now.refusal, &before.refusal);
+            let Some(placed) = &now.placed else {
+                prop_assert!(now.refusal.is_some());
+                continue;
+            };
+            let port = ours(&world.observed).find(|port| port.name == placed.port).expect("its port");
+            prop_assert!(world.observed.links.iter().any(|link| link.name == port.name));
+            prop_assert_eq!(&port.config, &spec.config);
+            prop_assert_eq!(&port.bridge, &spec.bridge);
         }
     }
 }

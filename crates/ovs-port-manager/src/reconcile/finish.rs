@@ -1,0 +1,120 @@
+//! What follows from a look that has come to its end.
+
+use port_plan::{ContainerId, PortKey, Start};
+use tracing::{debug, warn};
+
+use super::look::{Look, Ports, Standing};
+use super::timers::Timer;
+use super::{Entry, Reconciler, Told};
+use crate::error_chain::chain;
+
+impl Reconciler {
+    pub(super) fn finish_look(&mut self, look: Look) {
+        let Look { container, name, result } = look;
+        let Some(entry) = self.entries.get_mut(&container) else {
+            return;
+        };
+        entry.looking = false;
+        let again = std::mem::take(&mut entry.again);
+        match result {
+            Ok(Standing::Nothing) => {
+                // Its end is the end of all that is remembered of it.
+                self.forget_ports(&container, |_| true);
+                if again {
+                    self.entries.insert(container.clone(), Entry::default());
+                } else {
+                    self.entries.remove(&container);
+                }
+            }
+            Ok(Standing::Denied { start, reasons }) => {
+                self.forget_ports(&container, |_| true);
+                self.denied(&container, &name, start, reasons);
+            }
+            Ok(Standing::Ports(ports)) => self.stands(&container, &name, ports),
+            Err(error) if error.is_gone() => self.retry_quietly(&container, &chain(&error)),
+            Err(error) => self.failed(&container, &name, &chain(&error)),
+        }
+        if again {
+            self.look(container);
+        }
+    }
+
+    /// Each interface stands by itself: one may be ready while another is refused and a third fails.
+    fn stands(&mut self, container: &ContainerId, name: &str, ports: Ports) {
+        let Ports { start, attached, refused, failed } = ports;
+        self.forget_ports(container, |key| {
+            let interface = &key.interface;
+            !attached.iter().any(|port| port.spec.key.interface == *interface)
+                && !failed.iter().any(|(other, _)| other == interface)
+        });
+        if let Some(entry) = self.entries.get_mut(container) {
+            entry.failed = failed.len();
+        }
+        for port in attached {
+            self.attached(container, port);
+        }
+        self.denied(container, name, start, refused);
+        if failed.is_empty() {
+            return;
+        }
+        let reason = |(interface, error)| format!("{interface}: {}", chain(&error));
+        let gone = failed.iter().all(|(_, error)| error.is_gone());
+        let reasons: Vec<_> = failed.into_iter().map(reason).collect();
+        match gone {
+            true => self.retry_quietly(container, &reasons.join("; ")),
+            false => self.failed(container, name, &reasons.join("; ")),
+        }
+    }
+
+    /// Forgets those ports of a container that are no longer its.
+    fn forget_ports(&mut self, container: &ContainerId, gone: impl Fn(&PortKey) -> bool) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let timers = &mut self.timers;
+        entry.ports.retain(|_, port| {
+            let key = &port.attached.spec.key;
+            if gone(key) {
+                timers.cancel(&Timer::Ready(key.clone()));
+            }
+            !gone(key)
+        });
+    }
+
+    /// Says once in each start what a container does not get.
+    fn denied(&mut self, id: &ContainerId, name: &str, start: Start, reasons: Vec<String>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let denied = (!reasons.is_empty()).then_some((start, reasons));
+        if entry.denied == denied {
+            return;
+        }
+        if let Some((_, reasons)) = &denied {
+            warn!(container = id.short(), name, "not attached: {}", reasons.join("; "));
+        }
+        entry.denied = denied;
+    }
+
+    pub(super) fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
+        let pause = entry.backoff.fail(fastrand::f64());
+        let told = Some(Told::Failed(reason.to_owned()));
+        let id = container.short();
+        if entry.told == told {
+            debug!(container = id, name, retry_in = ?pause, "failed again: {reason}");
+        } else {
+            warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
+            entry.told = told;
+        }
+        self.timers.set(Timer::Look(container.clone()), pause);
+    }
+
+    /// The container ended while it was looked at; Docker will say so.
+    fn retry_quietly(&mut self, container: &ContainerId, reason: &str) {
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
+        let pause = entry.backoff.fail(fastrand::f64());
+        debug!(container = container.short(), retry_in = ?pause, "{reason}");
+        self.timers.set(Timer::Look(container.clone()), pause);
+    }
+}

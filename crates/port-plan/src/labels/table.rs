@@ -1,0 +1,103 @@
+//! The label table: one entry for each key, from which labels are read, printed and documented.
+
+use super::read;
+use super::wanted::Wanted;
+
+/// One key that users may set, as `ovs.KEY` or `ovs.INTERFACE.KEY`.
+#[derive(Debug)]
+pub struct Label {
+    /// Its key.
+    pub key: &'static str,
+    /// How its value is written.
+    pub value: &'static str,
+    /// What holds when it is not given, for people.
+    pub default: &'static str,
+    /// What it does, in one or two sentences.
+    pub meaning: &'static str,
+    /// Keys and values that use it.
+    pub example: &'static [(&'static str, &'static str)],
+    /// Takes the value over into what is wanted, or says what is wrong with it.
+    pub(super) read: fn(&str, &mut Wanted) -> Vec<String>,
+    /// The value that asks for what is wanted; none if no label has to.
+    pub(super) print: fn(&Wanted) -> Option<String>,
+}
+
+pub(super) const IP_ADDRESS: &str = "ip_address";
+pub(super) const GATEWAY: &str = "gateway";
+pub(super) const MTU: &str = "mtu";
+
+/// All labels, in the order in which the documentation lists them.
+pub const LABELS: &[Label] = &[
+    Label {
+        key: IP_ADDRESS,
+        value: "`ADDRESS/LENGTH[,…]`",
+        default: "required",
+        meaning: "The interface's addresses, IPv4 and IPv6, each with its prefix length, separated by commas.",
+        example: &[("ip_address", "192.168.1.100/24,fd00::100/64")],
+        read: read::addresses,
+        print: |wanted| list(&wanted.addresses),
+    },
+    Label {
+        key: "bridge",
+        value: "`NAME`",
+        default: "`ovsbr0`, or `default_bridge` of the configuration",
+        meaning: "The Open vSwitch bridge that the port goes on. It is created if it does not exist.",
+        example: &[("ip_address", "192.168.1.100/24"), ("bridge", "ovsbr1")],
+        read: read::bridge,
+        print: |wanted| Some(wanted.bridge.to_string()),
+    },
+    Label {
+        key: GATEWAY,
+        value: "`ADDRESS[,ADDRESS]`",
+        default: "none",
+        meaning: "Default gateway inside the container, at most one of each family, inside one of the \
+                  interface's prefixes. It takes the place of a default route that Docker has set.",
+        example: &[("ip_address", "192.168.1.100/24"), ("gateway", "192.168.1.1")],
+        read: read::gateways,
+        print: |wanted| list(&wanted.gateways),
+    },
+    Label {
+        key: MTU,
+        value: "`BYTES`",
+        default: "the kernel's, 1500",
+        meaning: "MTU of the interface, 68 to 65535; at least 1280 with an IPv6 address.",
+        example: &[("ip_address", "192.168.1.100/24"), ("mtu", "9000")],
+        read: read::mtu,
+        print: |wanted| wanted.mtu.map(|mtu| mtu.to_string()),
+    },
+    Label {
+        key: "mac_address",
+        value: "`XX:XX:XX:XX:XX:XX`",
+        default: "derived from bridge, VLAN and first address",
+        meaning: "MAC address of the interface, unicast.",
+        example: &[("ip_address", "192.168.1.100/24"), ("mac_address", "02:00:00:00:00:aa")],
+        read: read::mac,
+        print: |wanted| wanted.mac.map(|mac| mac.to_string()),
+    },
+    Label {
+        key: "vlan",
+        value: "`1`–`4094`",
+        default: "untagged",
+        meaning: "VLAN that the port is an access port of (column `tag` of the Port).",
+        example: &[("ip_address", "192.168.1.100/24"), ("vlan", "100")],
+        read: read::vlan,
+        print: |wanted| wanted.vlan.map(|vlan| vlan.to_string()),
+    },
+    Label {
+        key: "interface",
+        value: "`NAME`",
+        default: "`eth1`, or `default_interface` of the configuration",
+        meaning: "The name, inside the container, of the interface that labels without an interface's name \
+                  are for. It must not exist there yet.",
+        example: &[("ip_address", "192.168.1.100/24"), ("interface", "net0")],
+        read: read::interface,
+        // The form that names the interface says it already.
+        print: |_| None,
+    },
+];
+
+/// Values separated by commas; none if there are none.
+fn list<T: ToString>(values: &[T]) -> Option<String> {
+    let texts: Vec<_> = values.iter().map(T::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join(","))
+}
