@@ -32,6 +32,8 @@ ovs-vsctl     openvswitch-switch  judges the product from outside
 busybox       busybox-static      the contents of the test image; must be static
 ip            iproute2            judges the product from outside
 ethtool       ethtool             sets offloads in test containers
+prometheus    prometheus          scrapes the daemon's metrics in tests
+promtool      prometheus          judges the metrics
 unshare       util-linux          makes the namespaces of the tests
 nsenter       util-linux          enters them
 setpriv       util-linux          takes rights away in tests

@@ -1,12 +1,14 @@
 //! End to end: the real daemon between a real Docker and a real Open vSwitch, each test in a lab of its
 //! own, judged by `ovs-vsctl`, `ip -j` and what containers can reach.
 
+mod answers;
 mod attach;
 mod drift;
 mod faults;
 mod interfaces;
 mod labels;
 mod privileges;
+mod served;
 mod silence;
 mod stage;
 mod startup;
