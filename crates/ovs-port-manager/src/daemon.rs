@@ -18,7 +18,7 @@ use crate::links::Links;
 use crate::logging::{self, Logging};
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
-use crate::{datapath, preflight};
+use crate::{datapath, preflight, privileges};
 
 /// The longest pause between tries to reach Docker and OVSDB at the start.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -45,17 +45,32 @@ struct Signals {
 }
 
 /// Runs until SIGTERM or SIGINT. SIGHUP re-reads the configuration and looks at everything.
-#[tokio::main(worker_threads = 2)]
-pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
+pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
     let logging = logging::start(config.log_level, sources.verbosity, config.log_format);
+    privileges::reduce(&sockets(&config))?;
+    // From here on there are other threads, which have the capabilities that are left.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(sources, config, logging))
+}
+
+/// The sockets in the file system that the daemon connects to.
+fn sockets(config: &Config) -> Vec<PathBuf> {
+    let ovsdb = match &config.ovsdb {
+        ovsdb::Endpoint::Unix(path) => Some(path.clone()),
+        _ => None,
+    };
+    ovsdb.into_iter().chain([config.docker.path().to_owned()]).collect()
+}
+
+async fn serve(sources: Sources, config: Config, logging: Logging) -> anyhow::Result<()> {
     // From here on: a signal that comes early must not kill what has begun.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         hangup: signal(SignalKind::hangup())?,
     };
-    preflight::capabilities()?;
     let settings = settings(&config)?;
     let Some((switch, docker)) = connect(&config, &mut signals).await? else {
         return Ok(());

@@ -6,6 +6,7 @@
 mod announce;
 mod apply;
 mod cli;
+mod compose;
 mod config;
 mod daemon;
 mod datapath;
@@ -18,17 +19,18 @@ mod logging;
 mod netlink;
 mod netns;
 mod preflight;
+mod privileges;
 mod reconcile;
 mod service_manager;
 mod switch;
 
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 
 use clap::Parser;
 
 fn main() -> ExitCode {
     match cli::Cli::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => outcome.report(),
         Err(error) => {
             eprintln!("ovs-port-manager: {}", error_chain::chain(error.as_ref()));
             ExitCode::FAILURE

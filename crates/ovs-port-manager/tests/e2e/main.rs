@@ -6,6 +6,7 @@ mod drift;
 mod faults;
 mod interfaces;
 mod labels;
+mod privileges;
 mod silence;
 mod stage;
 mod startup;

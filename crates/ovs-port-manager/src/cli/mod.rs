@@ -1,4 +1,8 @@
-//! The command line.
+//! The command line: one file for each command.
+
+mod check;
+mod generate;
+mod output;
 
 use std::path::PathBuf;
 
@@ -6,11 +10,12 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::config::{FILE_VARIABLE, Options};
 use crate::daemon::{self, Sources};
+pub(crate) use output::Outcome;
 
 /// Gives each labelled Docker container its port on an Open vSwitch bridge, and takes it away when the
 /// container stops.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = output::EXIT_STATUS)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -23,7 +28,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Watch Docker and keep the ports of its labelled containers
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = RUN_EXAMPLES)]
     Run {
         /// Configuration file [default: /etc/ovs-port-manager/ovs-port-manager.yaml, else
         /// configs/ovs-port-manager.yaml]
@@ -33,9 +38,18 @@ enum Command {
         #[command(flatten)]
         options: Box<Options>,
     },
+    /// Find the mistakes in the labels of compose files, before anything runs
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Check),
+    /// Print the completions for a shell
+    #[command(after_help = generate::COMPLETIONS_EXAMPLES)]
+    Completions(generate::Completions),
+    /// Print the manual page, or write the pages of all commands
+    #[command(after_help = generate::MAN_EXAMPLES)]
+    Man(generate::Man),
 }
 
-const EXAMPLES: &str = "\
+const RUN_EXAMPLES: &str = "\
 Every option is also a key of the configuration file (default_bridge: ovsbr0) and an environment
 variable (OVS_PORT_MANAGER_DEFAULT_BRIDGE=ovsbr0). Flags win over variables, variables over the file.
 
@@ -46,12 +60,16 @@ Examples:
 
 impl Cli {
     /// Does what the command line says.
-    pub(crate) fn execute(self) -> anyhow::Result<()> {
+    pub(crate) fn execute(self) -> anyhow::Result<Outcome> {
         match self.command {
             Command::Run { config, options } => {
                 let (flags, verbosity) = (*options, self.verbose);
-                daemon::run(Sources { flags, file: config, verbosity })
+                daemon::run(Sources { flags, file: config, verbosity })?;
+                Ok(Outcome::Well)
             }
+            Command::Check(check) => check.execute(),
+            Command::Completions(completions) => completions.execute(),
+            Command::Man(man) => man.execute(),
         }
     }
 }
