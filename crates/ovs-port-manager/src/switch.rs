@@ -2,19 +2,24 @@
 //!
 //! Rows become what the planner observes, steps become transactions. Nothing is decided here.
 
+mod columns;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
 use ovsdb::{
     Change, Client, Insert, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction,
-    Update, Uuid,
+    Uuid,
 };
 use port_plan::{
     ContainerId, Datapath, LinkName, ObservedPort, Owner, PortColumn, PortConfig, PortKey,
-    Readiness, Start, Vlan,
+    Readiness, Start,
 };
 use tokio::sync::{Mutex, mpsc, watch};
+
+use columns::Columns;
+pub(crate) use columns::settings_differ;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {
@@ -187,16 +192,16 @@ impl Switch {
         ids: &Ids<'_>,
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
+        let columns = Columns::of(&config.given());
         let interface = tx.insert(
-            Insert::<Interface>::new()
+            Insert::from(columns.interface)
                 .set(Interface::NAME, port.as_str())
                 .set(Interface::EXTERNAL_IDS, ids.external_ids()),
         );
         let row = tx.insert(
-            Insert::<Port>::new()
+            Insert::from(columns.port)
                 .set(Port::NAME, port.as_str())
                 .set(Port::INTERFACES, [interface])
-                .set(Port::TAG, config.tag.map(tag))
                 .set(Port::OTHER_CONFIG, transient()),
         );
         let bridges =
@@ -213,10 +218,9 @@ impl Switch {
         changes: &[PortColumn],
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
-        let update = changes.iter().fold(Update::<Port>::new(), |update, change| match change {
-            PortColumn::Tag(vlan) => update.set(Port::TAG, vlan.map(tag)),
-        });
-        let ports = tx.update(Port::NAME.eq(port.as_str()), update);
+        let columns = Columns::of(changes);
+        let ports = tx.update(Port::NAME.eq(port.as_str()), columns.port);
+        let _ = tx.update(Interface::NAME.eq(port.as_str()), columns.interface);
         let reply = self.transact(tx, || format!("change port {port}")).await?;
         if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
     }
@@ -305,12 +309,8 @@ fn observed(
         },
         start: ids.get(key::CONTAINER_START).cloned().map(Start),
         owner: if ours { Owner::Us } else { Owner::Other },
-        config: PortConfig { tag: port.tag.and_then(|tag| tag.to_string().parse().ok()) },
+        config: columns::read(port, interface),
     })
-}
-
-fn tag(vlan: Vlan) -> i64 {
-    vlan.get().into()
 }
 
 /// Marks a port as one that does not outlive a reboot: `ovs-ctl start --delete-transient-ports`

@@ -69,7 +69,8 @@ fn port(
     defaults: &Defaults,
     wanted: Wanted,
 ) -> Option<PortSpec> {
-    let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
+    let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan, trunks, vlan_mode } =
+        wanted;
     // `parse` gives at least one address.
     let first = addresses.first().map(ipnet::IpNet::addr)?;
     Some(PortSpec {
@@ -79,7 +80,7 @@ fn port(
         mac: mac.unwrap_or_else(|| MacAddress::derive(&bridge, vlan, first)),
         bridge,
         bridge_datapath: defaults.datapath,
-        config: PortConfig { tag: vlan },
+        config: PortConfig { tag: vlan, trunks, vlan_mode },
         mtu,
         addresses,
         gateways,

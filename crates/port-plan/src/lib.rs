@@ -20,6 +20,7 @@ mod port_config;
 mod spec;
 mod status;
 mod step;
+mod trunks;
 mod vlan;
 
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
@@ -33,4 +34,5 @@ pub use port_config::{PortColumn, PortConfig};
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
 pub use status::{Backoff, Readiness};
 pub use step::{LinkRepair, LinkSpec, Step};
+pub use trunks::{InvalidTrunks, InvalidVlanMode, Trunks, VlanMode};
 pub use vlan::{InvalidVlan, Vlan};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::trunks::{Trunks, VlanMode};
 use crate::vlan::Vlan;
 
 /// The settings of a port's rows that this program manages (ovs-vswitchd.conf.db(5)).
@@ -9,6 +10,10 @@ use crate::vlan::Vlan;
 pub struct PortConfig {
     /// Port column `tag`.
     pub tag: Option<Vlan>,
+    /// Port column `trunks`; of a trunk port, all VLANs if there is none.
+    pub trunks: Trunks,
+    /// Port column `vlan_mode`; without it, a port with a tag is an access port, another one a trunk port.
+    pub vlan_mode: Option<VlanMode>,
 }
 
 /// One of the settings of a port's rows.
@@ -16,13 +21,21 @@ pub struct PortConfig {
 pub enum PortColumn {
     /// See [`PortConfig::tag`].
     Tag(Option<Vlan>),
+    /// See [`PortConfig::trunks`].
+    Trunks(Trunks),
+    /// See [`PortConfig::vlan_mode`].
+    VlanMode(Option<VlanMode>),
 }
 
 impl PortConfig {
     /// All settings, each by itself.
     pub fn columns(&self) -> Vec<PortColumn> {
-        let Self { tag } = self;
-        vec![PortColumn::Tag(*tag)]
+        let Self { tag, trunks, vlan_mode } = self;
+        vec![
+            PortColumn::Tag(*tag),
+            PortColumn::Trunks(trunks.clone()),
+            PortColumn::VlanMode(*vlan_mode),
+        ]
     }
 
     /// The settings that are not what a new row has anyway.
@@ -42,6 +55,10 @@ impl fmt::Display for PortColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tag(tag) => write!(f, "tag={}", OrNone(tag.as_ref())),
+            Self::Trunks(trunks) => {
+                write!(f, "trunks={}", OrNone((!trunks.is_empty()).then_some(trunks)))
+            }
+            Self::VlanMode(mode) => write!(f, "vlan_mode={}", OrNone(mode.as_ref())),
         }
     }
 }

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::timers::Timer;
 use super::{END, Reconciler, STANDBY};
 use crate::netlink::News;
+use crate::switch::settings_differ;
 use crate::{service_manager, switch};
 
 impl Reconciler {
@@ -45,6 +46,11 @@ impl Reconciler {
         let Some(container) = switch::container_of(row) else {
             return;
         };
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && settings_differ(old, new)
+        {
+            self.attached_changed(container.clone());
+        }
         let Some(entry) = self.entries.get(&container) else {
             return;
         };
@@ -79,7 +85,7 @@ impl Reconciler {
     /// Somebody has changed a Port row.
     pub(super) fn port_changed(&mut self, change: &Change<Port>) {
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        if old.tag != new.tag {
+        if old != new {
             self.port_drifted(new.uuid);
         }
     }

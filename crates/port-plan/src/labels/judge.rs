@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::table::{GATEWAY, IP_ADDRESS, MTU};
+use super::table::{GATEWAY, IP_ADDRESS, MTU, TRUNKS, VLAN, VLAN_MODE};
 use super::wanted::Wanted;
+use crate::trunks::VlanMode;
 
 /// The smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
 const MTU_IPV6: u16 = 1280;
@@ -24,7 +25,38 @@ pub(super) fn missing(given: &BTreeMap<&'static str, &str>) -> Option<Problem> {
 pub(crate) fn together(wanted: &Wanted, addresses: &[IpNet]) -> Vec<Problem> {
     let problems =
         [(GATEWAY, gateways_reachable(wanted, addresses)), (MTU, mtu_suffices(wanted, addresses))];
-    problems.into_iter().filter_map(|(key, result)| Some((key, result.err()?))).collect()
+    let problems = problems.into_iter().filter_map(|(key, result)| Some((key, result.err()?)));
+    problems.chain(vlans(wanted)).collect()
+}
+
+/// Which of tag and trunks a mode needs and bears (ovs-vswitchd.conf.db(5), Port column `vlan_mode`).
+///
+/// A trunk has to name its VLANs: the empty set, which is what a slip leaves, would stand for all.
+fn vlans(wanted: &Wanted) -> Option<Problem> {
+    use VlanMode::{Access, Dot1qTunnel, NativeTagged, NativeUntagged, Trunk};
+    let (tagged, trunks) = (wanted.vlan.is_some(), !wanted.trunks.is_empty());
+    let (key, problem) = match wanted.vlan_mode {
+        None if tagged && trunks => (
+            TRUNKS,
+            "with vlan, too, say by vlan_mode whether that is native-tagged or native-untagged",
+        ),
+        Some(Access | Dot1qTunnel) if trunks => {
+            (TRUNKS, "only a trunk or a native mode has trunks")
+        }
+        Some(Trunk) if tagged => (
+            VLAN,
+            "a trunk has no VLAN of its own; for one whose untagged frames are in a VLAN choose \
+             native-tagged or native-untagged",
+        ),
+        Some(Access | NativeTagged | NativeUntagged | Dot1qTunnel) if !tagged => {
+            (VLAN_MODE, "needs vlan")
+        }
+        Some(Trunk | NativeTagged | NativeUntagged) if !trunks => {
+            (VLAN_MODE, "needs trunks; 0-4094 are all VLANs")
+        }
+        None | Some(Access | Trunk | NativeTagged | NativeUntagged | Dot1qTunnel) => return None,
+    };
+    Some((key, problem.to_owned()))
 }
 
 /// Every gateway can be reached through the interface's own prefixes.

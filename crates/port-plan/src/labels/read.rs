@@ -78,6 +78,14 @@ pub(super) fn vlan(value: &str, wanted: &mut Wanted) -> Vec<String> {
     set(&mut wanted.vlan, value.parse().map(Some).map_err(in_words))
 }
 
+pub(super) fn trunks(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.trunks, value.parse().map_err(in_words))
+}
+
+pub(super) fn vlan_mode(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.vlan_mode, value.parse().map(Some).map_err(in_words))
+}
+
 fn address(entry: &str) -> Result<IpNet, String> {
     let Ok(net) = entry.parse::<IpNet>() else {
         return Err(match entry.parse::<IpAddr>() {

@@ -25,6 +25,9 @@ pub struct Label {
 pub(super) const IP_ADDRESS: &str = "ip_address";
 pub(super) const GATEWAY: &str = "gateway";
 pub(super) const MTU: &str = "mtu";
+pub(super) const VLAN: &str = "vlan";
+pub(super) const TRUNKS: &str = "trunks";
+pub(super) const VLAN_MODE: &str = "vlan_mode";
 
 /// All labels, in the order in which the documentation lists them.
 pub const LABELS: &[Label] = &[
@@ -75,13 +78,40 @@ pub const LABELS: &[Label] = &[
         print: |wanted| wanted.mac.map(|mac| mac.to_string()),
     },
     Label {
-        key: "vlan",
+        key: VLAN,
         value: "`1`–`4094`",
         default: "untagged",
-        meaning: "VLAN that the port is an access port of (column `tag` of the Port).",
+        meaning: "VLAN that the port is an access port of, or with `vlan_mode` its native VLAN (column `tag` of \
+                  the Port).",
         example: &[("ip_address", "192.168.1.100/24"), ("vlan", "100")],
         read: read::vlan,
         print: |wanted| wanted.vlan.map(|vlan| vlan.to_string()),
+    },
+    Label {
+        key: TRUNKS,
+        value: "`VLAN[-VLAN][,…]`",
+        default: "none",
+        meaning: "VLANs whose frames come and go with their tags; 0 are those without a tag. Without `vlan`, the \
+                  port is a trunk.",
+        example: &[("ip_address", "192.168.1.100/24"), ("trunks", "0,10,20,100-110")],
+        read: read::trunks,
+        print: |wanted| (!wanted.trunks.is_empty()).then(|| wanted.trunks.to_string()),
+    },
+    Label {
+        key: VLAN_MODE,
+        value: "`access`, `trunk`, `native-tagged`, `native-untagged` or `dot1q-tunnel`",
+        default: "`access` with `vlan`, `trunk` with `trunks`",
+        meaning: "What the port does with tags. The native modes need `vlan` and `trunks`. `dot1q-tunnel` puts all \
+                  that comes, tags included, into the VLAN `vlan`; Open vSwitch needs `other_config:vlan-limit=0` or \
+                  `2` for that.",
+        example: &[
+            ("ip_address", "192.168.1.100/24"),
+            ("vlan", "10"),
+            ("trunks", "20,30"),
+            ("vlan_mode", "native-untagged"),
+        ],
+        read: read::vlan_mode,
+        print: |wanted| wanted.vlan_mode.map(|mode| mode.to_string()),
     },
     Label {
         key: "interface",

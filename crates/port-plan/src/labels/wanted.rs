@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::spec::Defaults;
+use crate::trunks::{Trunks, VlanMode};
 use crate::vlan::Vlan;
 
 /// What the labels of one interface ask for.
@@ -24,8 +25,12 @@ pub struct Wanted {
     pub mtu: Option<u16>,
     /// MAC address.
     pub mac: Option<MacAddress>,
-    /// Access VLAN.
+    /// Access VLAN, or native VLAN, or the outer VLAN of a tunnel.
     pub vlan: Option<Vlan>,
+    /// VLANs of a trunk.
+    pub trunks: Trunks,
+    /// What the port does with tags.
+    pub vlan_mode: Option<VlanMode>,
 }
 
 impl Wanted {
@@ -39,6 +44,8 @@ impl Wanted {
             mtu: None,
             mac: None,
             vlan: None,
+            trunks: Trunks::default(),
+            vlan_mode: None,
         }
     }
 }

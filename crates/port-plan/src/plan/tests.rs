@@ -47,7 +47,7 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
 }
 
 fn config(vlan: Option<&str>) -> PortConfig {
-    PortConfig { tag: vlan.map(|vlan| vlan.parse().unwrap()) }
+    PortConfig { tag: vlan.map(|vlan| vlan.parse().unwrap()), ..PortConfig::default() }
 }
 
 fn link(name: &str, began: u32) -> ObservedLink {
@@ -430,8 +430,10 @@ impl World {
                 let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
                 for change in changes {
-                    match change {
-                        PortColumn::Tag(tag) => row.config.tag = *tag,
+                    match change.clone() {
+                        PortColumn::Tag(tag) => row.config.tag = tag,
+                        PortColumn::Trunks(trunks) => row.config.trunks = trunks,
+                        PortColumn::VlanMode(mode) => row.config.vlan_mode = mode,
                     }
                 }
             }
