@@ -69,8 +69,18 @@ fn port(
     defaults: &Defaults,
     wanted: Wanted,
 ) -> Option<PortSpec> {
-    let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan, trunks, vlan_mode } =
-        wanted;
+    let Wanted {
+        bridge,
+        interface,
+        addresses,
+        gateways,
+        mtu,
+        mac,
+        vlan,
+        trunks,
+        vlan_mode,
+        ofport_request,
+    } = wanted;
     // `parse` gives at least one address.
     let first = addresses.first().map(ipnet::IpNet::addr)?;
     Some(PortSpec {
@@ -80,7 +90,7 @@ fn port(
         mac: mac.unwrap_or_else(|| MacAddress::derive(&bridge, vlan, first)),
         bridge,
         bridge_datapath: defaults.datapath,
-        config: PortConfig { tag: vlan, trunks, vlan_mode },
+        config: PortConfig { tag: vlan, trunks, vlan_mode, ofport_request },
         mtu,
         addresses,
         gateways,

@@ -14,6 +14,8 @@ pub struct PortConfig {
     pub trunks: Trunks,
     /// Port column `vlan_mode`; without it, a port with a tag is an access port, another one a trunk port.
     pub vlan_mode: Option<VlanMode>,
+    /// Interface column `ofport_request`.
+    pub ofport_request: Option<u16>,
 }
 
 /// One of the settings of a port's rows.
@@ -25,16 +27,19 @@ pub enum PortColumn {
     Trunks(Trunks),
     /// See [`PortConfig::vlan_mode`].
     VlanMode(Option<VlanMode>),
+    /// See [`PortConfig::ofport_request`].
+    OfportRequest(Option<u16>),
 }
 
 impl PortConfig {
     /// All settings, each by itself.
     pub fn columns(&self) -> Vec<PortColumn> {
-        let Self { tag, trunks, vlan_mode } = self;
+        let Self { tag, trunks, vlan_mode, ofport_request } = self;
         vec![
             PortColumn::Tag(*tag),
             PortColumn::Trunks(trunks.clone()),
             PortColumn::VlanMode(*vlan_mode),
+            PortColumn::OfportRequest(*ofport_request),
         ]
     }
 
@@ -59,6 +64,7 @@ impl fmt::Display for PortColumn {
                 write!(f, "trunks={}", OrNone((!trunks.is_empty()).then_some(trunks)))
             }
             Self::VlanMode(mode) => write!(f, "vlan_mode={}", OrNone(mode.as_ref())),
+            Self::OfportRequest(port) => write!(f, "ofport_request={}", OrNone(port.as_ref())),
         }
     }
 }

@@ -48,6 +48,26 @@ fn told(cases: &[&str]) -> String {
     told
 }
 
+#[test]
+fn ofport_request() {
+    check(&["ofport_request=1", "ofport_request=65279"], &expect![[r#"
+        ofport_request=1
+            add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+            add-port ovsbr0 PORT ofport_request=1
+        ofport_request=65279
+            add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+            add-port ovsbr0 PORT ofport_request=65279
+    "#]]);
+    check(&["ofport_request=0", "ofport_request=65280", "ofport_request=eth1"], &expect![[r#"
+        ofport_request=0
+            ovs.ofport_request=0: not a number between 1 and 65279
+        ofport_request=65280
+            ovs.ofport_request=65280: not a number between 1 and 65279
+        ofport_request=eth1
+            ovs.ofport_request=eth1: not a number between 1 and 65279
+    "#]]);
+}
+
 fn check(cases: &[&str], expected: &Expect) {
     expected.assert_eq(&told(cases));
 }

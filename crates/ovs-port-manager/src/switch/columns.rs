@@ -37,6 +37,10 @@ impl Columns {
                 ),
                 interface,
             },
+            PortColumn::OfportRequest(number) => Self {
+                port,
+                interface: interface.set(Interface::OFPORT_REQUEST, number.map(i64::from)),
+            },
         }
     }
 }
@@ -48,10 +52,11 @@ pub(crate) fn settings_differ(old: &Interface, new: &Interface) -> bool {
 }
 
 /// The settings that a port's rows hold.
-pub(super) fn read(port: &Port, _interface: &Interface) -> PortConfig {
+pub(super) fn read(port: &Port, interface: &Interface) -> PortConfig {
     PortConfig {
         tag: port.tag.and_then(|tag| tag.to_string().parse().ok()),
         trunks: port.trunks.iter().filter_map(|number| u16::try_from(*number).ok()).collect(),
         vlan_mode: port.vlan_mode.as_ref().and_then(|mode| mode.as_str().parse().ok()),
+        ofport_request: interface.ofport_request.and_then(|number| number.try_into().ok()),
     }
 }

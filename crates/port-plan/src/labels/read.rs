@@ -15,6 +15,8 @@ use crate::link_name::LinkName;
 const MAX_ADDRESSES: usize = 64;
 /// The smallest MTU (RFC 791: every link carries 68 bytes) and the largest that a veth takes.
 const MTU: std::ops::RangeInclusive<u16> = 68..=65535;
+/// OpenFlow port numbers that a port may ask for (ovs-vswitchd.conf.db(5), Interface column `ofport_request`).
+const OFPORT: std::ops::RangeInclusive<u16> = 1..=65279;
 
 pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
     each(value, MAX_ADDRESSES, |entry| {
@@ -84,6 +86,14 @@ pub(super) fn trunks(value: &str, wanted: &mut Wanted) -> Vec<String> {
 
 pub(super) fn vlan_mode(value: &str, wanted: &mut Wanted) -> Vec<String> {
     set(&mut wanted.vlan_mode, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn ofport_request(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    let number = match value.parse() {
+        Ok(number) if OFPORT.contains(&number) => Ok(Some(number)),
+        _ => Err(format!("not a number between {} and {}", OFPORT.start(), OFPORT.end())),
+    };
+    set(&mut wanted.ofport_request, number)
 }
 
 fn address(entry: &str) -> Result<IpNet, String> {

@@ -114,6 +114,15 @@ pub const LABELS: &[Label] = &[
         print: |wanted| wanted.vlan_mode.map(|mode| mode.to_string()),
     },
     Label {
+        key: "ofport_request",
+        value: "`1`–`65279`",
+        default: "Open vSwitch's choice",
+        meaning: "OpenFlow port number of the port, for flows that name it; another number if that one is taken.",
+        example: &[("ip_address", "192.168.1.100/24"), ("ofport_request", "100")],
+        read: read::ofport_request,
+        print: |wanted| wanted.ofport_request.map(|number| number.to_string()),
+    },
+    Label {
         key: "interface",
         value: "`NAME`",
         default: "`eth1`, or `default_interface` of the configuration",

@@ -31,6 +31,8 @@ pub struct Wanted {
     pub trunks: Trunks,
     /// What the port does with tags.
     pub vlan_mode: Option<VlanMode>,
+    /// The OpenFlow port number to have.
+    pub ofport_request: Option<u16>,
 }
 
 impl Wanted {
@@ -46,6 +48,7 @@ impl Wanted {
             vlan: None,
             trunks: Trunks::default(),
             vlan_mode: None,
+            ofport_request: None,
         }
     }
 }

@@ -434,6 +434,7 @@ impl World {
                         PortColumn::Tag(tag) => row.config.tag = tag,
                         PortColumn::Trunks(trunks) => row.config.trunks = trunks,
                         PortColumn::VlanMode(mode) => row.config.vlan_mode = mode,
+                        PortColumn::OfportRequest(port) => row.config.ofport_request = port,
                     }
                 }
             }
