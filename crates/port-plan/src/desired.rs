@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::container::{Container, Network, Start, State};
-use crate::labels::{self, Mistake, Wanted};
+use crate::labels::{self, Addressing, Mistake, Wanted};
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
 use crate::spec::{Defaults, PortKey, PortSpec};
@@ -51,7 +51,7 @@ impl Desired {
             }
         }
         let spec = |wanted| port(container, start, defaults, wanted);
-        Self::Ports(wanted.into_iter().filter_map(spec).collect())
+        Self::Ports(wanted.into_iter().map(spec).collect())
     }
 
     /// The ports that it is to have.
@@ -63,17 +63,19 @@ impl Desired {
     }
 }
 
-fn port(
-    container: &Container,
-    start: &Start,
-    defaults: &Defaults,
-    wanted: Wanted,
-) -> Option<PortSpec> {
+fn port(container: &Container, start: &Start, defaults: &Defaults, wanted: Wanted) -> PortSpec {
+    let addresses = match &wanted.addressing {
+        Addressing::Given(addresses) => addresses.clone(),
+        Addressing::None => Vec::new(),
+    };
+    let routes = wanted.all_routes(&addresses);
     let Wanted {
         bridge,
         interface,
-        addresses,
-        gateways,
+        addressing: _,
+        gateways: _,
+        routes: _,
+        metric: _,
         mtu,
         mac,
         vlan,
@@ -81,20 +83,22 @@ fn port(
         vlan_mode,
         ofport_request,
     } = wanted;
-    // `parse` gives at least one address.
-    let first = addresses.first().map(ipnet::IpNet::addr)?;
-    Some(PortSpec {
+    let derived = || match addresses.first() {
+        Some(first) => MacAddress::derive(&bridge, vlan, &first.addr()),
+        None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.name)),
+    };
+    PortSpec {
+        mac: mac.unwrap_or_else(derived),
         key: PortKey { container: container.id.clone(), interface },
         container_name: container.name.clone(),
         start: start.clone(),
-        mac: mac.unwrap_or_else(|| MacAddress::derive(&bridge, vlan, first)),
         bridge,
         bridge_datapath: defaults.datapath,
         config: PortConfig { tag: vlan, trunks, vlan_mode, ofport_request },
         mtu,
         addresses,
-        gateways,
-    })
+        routes,
+    }
 }
 
 impl fmt::Display for Refusal {

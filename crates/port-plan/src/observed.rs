@@ -1,7 +1,6 @@
 //! What exists now, for one container: rows in OVSDB and links in the kernel.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -9,6 +8,7 @@ use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
 
 /// Everything that [`plan`](fn@crate::plan) has to know about the world to decide for one container.
@@ -40,8 +40,8 @@ pub enum ObservedInterface {
         mtu: u32,
         /// Its addresses.
         addresses: Vec<IpNet>,
-        /// The gateways of the default routes through it.
-        gateways: Vec<IpAddr>,
+        /// The routes through it.
+        routes: Vec<Route>,
     },
 }
 

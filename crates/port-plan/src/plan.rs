@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
@@ -10,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
 use crate::observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{LinkRepair, LinkSpec, Step};
 
@@ -151,20 +151,20 @@ fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> 
 }
 
 fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<LinkRepair> {
-    let Some(ObservedInterface::Present { up, mac, mtu, addresses, gateways }) = there.interface
+    let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) = there.interface
     else {
         return None;
     };
     let missing_address = |address: &&IpNet| !addresses.contains(address);
     // Routes go when a link goes down, and come back only after it.
-    let missing_gateway = |gateway: &&IpAddr| !up || !gateways.contains(gateway);
+    let missing_route = |route: &&Route| !up || !routes.iter().any(|found| route.is(found));
     Some(LinkRepair {
         name: port.name.clone(),
         key: spec.key.clone(),
         mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
         mtu: spec.mtu.filter(|wanted| *mtu != u32::from(*wanted)),
         addresses: spec.addresses.iter().filter(missing_address).copied().collect(),
-        gateways: spec.gateways.iter().filter(missing_gateway).copied().collect(),
+        routes: spec.routes.iter().filter(missing_route).copied().collect(),
         up: !up,
     })
 }
@@ -180,7 +180,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mac,
         mtu,
         addresses,
-        gateways,
+        routes,
     } = spec;
     let there = observed.bridges.get(bridge).copied();
     let datapath = there.unwrap_or(*bridge_datapath);
@@ -192,7 +192,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mac: *mac,
         mtu: *mtu,
         addresses: addresses.clone(),
-        gateways: gateways.clone(),
+        routes: routes.clone(),
         tx_checksum_offload: datapath == Datapath::System,
     });
     let add_port = Step::AddPort {

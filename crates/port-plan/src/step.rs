@@ -1,7 +1,6 @@
 //! What is to be done, one thing at a time, and its text form.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -9,6 +8,7 @@ use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::{PortColumn, PortConfig};
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
 
 /// One step of a [`Plan`](crate::Plan).
@@ -80,8 +80,8 @@ pub struct LinkSpec {
     pub mtu: Option<u16>,
     /// Addresses of the container's end.
     pub addresses: Vec<IpNet>,
-    /// Default gateways inside the container, at most one of each family.
-    pub gateways: Vec<IpAddr>,
+    /// Routes through the container's end, default ones among them.
+    pub routes: Vec<Route>,
     /// Whether the container's end may leave transmit checksums to its peer. Over a userspace datapath
     /// nobody would ever fill them in, and TCP and UDP would fail.
     pub tx_checksum_offload: bool,
@@ -100,8 +100,8 @@ pub struct LinkRepair {
     pub mtu: Option<u16>,
     /// The addresses to add.
     pub addresses: Vec<IpNet>,
-    /// The gateways to route through, at most one of each family.
-    pub gateways: Vec<IpAddr>,
+    /// The routes to add.
+    pub routes: Vec<Route>,
     /// Whether it has to be set up.
     pub up: bool,
 }
@@ -109,8 +109,8 @@ pub struct LinkRepair {
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        let Self { name: _, key: _, mac, mtu, addresses, gateways, up } = self;
-        mac.is_none() && mtu.is_none() && addresses.is_empty() && gateways.is_empty() && !up
+        let Self { name: _, key: _, mac, mtu, addresses, routes, up } = self;
+        mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty() && !up
     }
 }
 
@@ -139,7 +139,7 @@ impl fmt::Display for Step {
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "add-link {} peer={}", self.name, self.key.interface)?;
-        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.gateways)?;
+        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.routes)?;
         if !self.tx_checksum_offload {
             f.write_str(" tx-checksum=off")?;
         }
@@ -150,7 +150,7 @@ impl fmt::Display for LinkSpec {
 impl fmt::Display for LinkRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
-        attributes(f, self.mac, self.mtu, &self.addresses, &self.gateways)?;
+        attributes(f, self.mac, self.mtu, &self.addresses, &self.routes)?;
         if self.up { f.write_str(" up") } else { Ok(()) }
     }
 }
@@ -160,7 +160,7 @@ fn attributes(
     mac: Option<MacAddress>,
     mtu: Option<u16>,
     addresses: &[IpNet],
-    gateways: &[IpAddr],
+    routes: &[Route],
 ) -> fmt::Result {
     if let Some(mac) = mac {
         write!(f, " mac={mac}")?;
@@ -171,8 +171,12 @@ fn attributes(
     for address in addresses {
         write!(f, " address={address}")?;
     }
-    for gateway in gateways {
-        write!(f, " gateway={gateway}")?;
-    }
-    Ok(())
+    routes.iter().try_for_each(|route| match *route {
+        Route { destination, via: Some(via), onlink: false, metric: None }
+            if destination.prefix_len() == 0 =>
+        {
+            write!(f, " gateway={via}")
+        }
+        _ => write!(f, " route=[{route}]"),
+    })
 }

@@ -105,6 +105,11 @@ pub(crate) fn ping(lab: &Lab, from: &str, to: &str) -> Result<()> {
     lab.exec(from, &["ping", "-c", "1", "-W", "1", to]).map(drop)
 }
 
+/// Waits until a ping from a container is answered.
+pub(crate) fn reach(lab: &Lab, from: &str, to: &str) -> Result<()> {
+    wait_for(&format!("{from} to reach {to}"), PATIENCE, || Ok(ping(lab, from, to).ok()))
+}
+
 /// Two hundred pings from a container, one every 10 ms, with a summary at their end.
 pub(crate) fn pings(lab: &Lab, from: &str, to: &str) -> Result<Daemon> {
     let args = ["exec", from, "ping", "-q", "-i", "0.01", "-c", "200", "-W", "1", to];

@@ -1,7 +1,7 @@
 //! The label table: one entry for each key, from which labels are read, printed and documented.
 
 use super::read;
-use super::wanted::Wanted;
+use super::wanted::{Addressing, Wanted};
 
 /// One key that users may set, as `ovs.KEY` or `ovs.INTERFACE.KEY`.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Label {
 
 pub(super) const IP_ADDRESS: &str = "ip_address";
 pub(super) const GATEWAY: &str = "gateway";
+pub(super) const ROUTES: &str = "routes";
+pub(super) const METRIC: &str = "metric";
 pub(super) const MTU: &str = "mtu";
 pub(super) const VLAN: &str = "vlan";
 pub(super) const TRUNKS: &str = "trunks";
@@ -33,12 +35,16 @@ pub(super) const VLAN_MODE: &str = "vlan_mode";
 pub const LABELS: &[Label] = &[
     Label {
         key: IP_ADDRESS,
-        value: "`ADDRESS/LENGTH[,…]`",
+        value: "`ADDRESS/LENGTH[,…]` or `none`",
         default: "required",
-        meaning: "The interface's addresses, IPv4 and IPv6, each with its prefix length, separated by commas.",
+        meaning: "The interface's addresses, IPv4 and IPv6, each with its prefix length, separated by commas. \
+                  `none` gives it none, for a container that runs a DHCP client or a router of its own.",
         example: &[("ip_address", "192.168.1.100/24,fd00::100/64")],
         read: read::addresses,
-        print: |wanted| list(&wanted.addresses),
+        print: |wanted| match &wanted.addressing {
+            Addressing::Given(addresses) => list(addresses),
+            Addressing::None => Some("none".to_owned()),
+        },
     },
     Label {
         key: "bridge",
@@ -54,10 +60,37 @@ pub const LABELS: &[Label] = &[
         value: "`ADDRESS[,ADDRESS]`",
         default: "none",
         meaning: "Default gateway inside the container, at most one of each family, inside one of the \
-                  interface's prefixes. It takes the place of a default route that Docker has set.",
+                  interface's prefixes or, where these are all /32 or /128, anywhere. It takes the place of a default route that Docker has set.",
         example: &[("ip_address", "192.168.1.100/24"), ("gateway", "192.168.1.1")],
         read: read::gateways,
         print: |wanted| list(&wanted.gateways),
+    },
+    Label {
+        key: ROUTES,
+        value: "`PREFIX via ADDRESS` or `PREFIX dev`, separated by commas",
+        default: "none",
+        meaning: "Further routes through the interface: through a router inside one of its prefixes, or with `dev` \
+                  to what is on the link itself.",
+        example: &[
+            ("ip_address", "192.168.1.100/24"),
+            ("routes", "10.0.0.0/8 via 192.168.1.254, 172.16.0.0/12 dev"),
+        ],
+        read: read::routes,
+        print: |wanted| list(&wanted.routes),
+    },
+    Label {
+        key: METRIC,
+        value: "`1`–`4294967295`",
+        default: "the kernel's: 0 for IPv4, 1024 for IPv6",
+        meaning: "Metric of the gateway's route and of all others through the interface. A default route of another \
+                  metric, such as Docker's, stays beside it.",
+        example: &[
+            ("ip_address", "192.168.1.100/24"),
+            ("gateway", "192.168.1.1"),
+            ("metric", "100"),
+        ],
+        read: read::metric,
+        print: |wanted| wanted.metric.map(|metric| metric.to_string()),
     },
     Label {
         key: MTU,
@@ -71,7 +104,7 @@ pub const LABELS: &[Label] = &[
     Label {
         key: "mac_address",
         value: "`XX:XX:XX:XX:XX:XX`",
-        default: "derived from bridge, VLAN and first address",
+        default: "derived from bridge, VLAN and first address; without address, from the container's name",
         meaning: "MAC address of the interface, unicast.",
         example: &[("ip_address", "192.168.1.100/24"), ("mac_address", "02:00:00:00:00:aa")],
         read: read::mac,

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::judge;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::route::Route;
 use crate::spec::Defaults;
 use crate::trunks::{Trunks, VlanMode};
 use crate::vlan::Vlan;
@@ -17,10 +19,14 @@ pub struct Wanted {
     pub interface: LinkName,
     /// The bridge.
     pub bridge: LinkName,
-    /// The interface's addresses, at least one.
-    pub addresses: Vec<IpNet>,
+    /// The interface's addresses.
+    pub addressing: Addressing,
     /// Default gateways, at most one of each family.
     pub gateways: Vec<IpAddr>,
+    /// Other routes, as yet without metric.
+    pub routes: Vec<Route>,
+    /// Metric of all routes.
+    pub metric: Option<u32>,
     /// MTU in bytes.
     pub mtu: Option<u16>,
     /// MAC address.
@@ -35,14 +41,35 @@ pub struct Wanted {
     pub ofport_request: Option<u16>,
 }
 
+/// Where an interface's addresses come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addressing {
+    /// The label gives them.
+    Given(Vec<IpNet>),
+    /// It is to have none; the container sees to that itself, by DHCP, say.
+    None,
+}
+
 impl Wanted {
+    /// All routes through the interface, with these addresses.
+    pub(crate) fn all_routes(&self, addresses: &[IpNet]) -> Vec<Route> {
+        let defaults = self.gateways.iter().copied().map(Route::default_via);
+        let finish = |route: Route| Route {
+            onlink: route.via.is_some_and(|via| judge::is_onlink(via, addresses)),
+            ..route.with_metric(self.metric)
+        };
+        self.routes.iter().copied().chain(defaults).map(finish).collect()
+    }
+
     /// What is wanted where no label says anything, for an interface that a label's name has named.
     pub(super) fn of(interface: Option<&LinkName>, defaults: &Defaults) -> Self {
         Self {
             interface: interface.unwrap_or(&defaults.interface).clone(),
             bridge: defaults.bridge.clone(),
-            addresses: Vec::new(),
+            addressing: Addressing::Given(Vec::new()),
             gateways: Vec::new(),
+            routes: Vec::new(),
+            metric: None,
             mtu: None,
             mac: None,
             vlan: None,

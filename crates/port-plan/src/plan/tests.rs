@@ -148,7 +148,7 @@ fn interface() -> ObservedInterface {
         mac: Some(spec.mac),
         mtu: 1500,
         addresses: spec.addresses.clone(),
-        gateways: Vec::new(),
+        routes: Vec::new(),
     }
 }
 
@@ -169,7 +169,10 @@ fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
         mac: "02:00:00:00:00:01".parse().ok(),
         mtu: 1500,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
+        routes: gateways
+            .iter()
+            .map(|gateway| Route::default_via(gateway.parse().unwrap()))
+            .collect(),
     };
     check(&container(&[ADDRESS]), &attached(interface()), &expect![[""]]);
     let other = seen(true, &["192.168.1.100/24", "10.9.9.9/8"], &["192.168.1.1"]);
@@ -348,7 +351,7 @@ fn each_interface_has_a_port_of_its_own_and_a_refused_one_holds_up_no_other() {
 fn the_mac_depends_on_bridge_vlan_and_address_alone() {
     let derive = |bridge: &str, vlan: Option<&str>, address: &str| {
         let vlan = vlan.map(|vlan| vlan.parse().unwrap());
-        MacAddress::derive(&bridge.parse().unwrap(), vlan, address.parse().unwrap())
+        MacAddress::derive(&bridge.parse().unwrap(), vlan, &address)
     };
     let one = derive("ovsbr0", Some("10"), "10.0.0.1");
     assert_eq!(one, derive("ovsbr0", Some("10"), "10.0.0.1"));
@@ -391,13 +394,13 @@ impl World {
                     mac: Some(link.mac),
                     mtu: link.mtu.map_or(1500, u32::from),
                     addresses: link.addresses.clone(),
-                    gateways: link.gateways.clone(),
+                    routes: link.routes.clone(),
                 };
                 interfaces.insert(link.key.interface.clone(), present);
             }
             Step::SetLink(repair) => {
                 assert!(links.iter().any(|other| other.name == repair.name), "no such link");
-                let Some(ObservedInterface::Present { up, mac, mtu, addresses, gateways }) =
+                let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) =
                     interfaces.get_mut(&repair.key.interface)
                 else {
                     panic!("no such interface");
@@ -406,7 +409,7 @@ impl World {
                 *mtu = repair.mtu.map_or(*mtu, u32::from);
                 addresses.extend(&repair.addresses);
                 *up |= repair.up;
-                gateways.clone_from(&repair.gateways);
+                routes.extend(&repair.routes);
             }
             Step::DelLink { link } => {
                 assert!(links.iter().any(|other| other.name == *link), "the link is not ours");
@@ -487,7 +490,7 @@ fn any_world() -> impl Strategy<Value = World> {
             mac: None,
             mtu: 68,
             addresses: Vec::new(),
-            gateways: Vec::new(),
+            routes: Vec::new(),
         })),
     ];
     (bridge, ports, links, interface).prop_map(|(bridge, mut ports, links, interface)| {
