@@ -20,6 +20,8 @@ pub struct Observed {
     pub ports: Vec<ObservedPort>,
     /// The links in the host's namespace that bear our mark for the container.
     pub links: Vec<ObservedLink>,
+    /// Rows of ours for the container that serve no port any more.
+    pub leftovers: Vec<Leftover>,
     /// The interfaces that the container wants, seen from inside the container; none where nobody looked,
     /// because there is no link of ours that it could be the end of.
     pub interfaces: BTreeMap<LinkName, ObservedInterface>,
@@ -60,6 +62,30 @@ pub struct ObservedPort {
     pub owner: Owner,
     /// The settings of its rows.
     pub config: PortConfig,
+}
+
+/// A row of ours that a port had beside its own and that outlived it: such rows do not go with the port when
+/// somebody else deletes that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The interface inside the container that it was for.
+    pub interface: LinkName,
+    /// Its table.
+    pub row: LeftoverRow,
+    /// Its UUID.
+    pub uuid: String,
+}
+
+/// The table of a [`Leftover`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftoverRow {
+    /// `QoS`.
+    Qos,
+    /// `Mirror`.
+    Mirror {
+        /// The bridge that refers to it.
+        bridge: LinkName,
+    },
 }
 
 /// Who made a port (`external_ids:owner`).

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::kilobits::Kilobits;
+use crate::link_name::LinkName;
 use crate::trunks::{Trunks, VlanMode};
 use crate::vlan::Vlan;
 
@@ -14,8 +16,17 @@ pub struct PortConfig {
     pub trunks: Trunks,
     /// Port column `vlan_mode`; without it, a port with a tag is an access port, another one a trunk port.
     pub vlan_mode: Option<VlanMode>,
+    /// What the container may send in a second (Interface column `ingress_policing_rate`).
+    pub ingress_rate: Option<Kilobits>,
+    /// What it may send at once (Interface column `ingress_policing_burst`).
+    pub ingress_burst: Option<Kilobits>,
+    /// What is sent to it in a second (a `QoS` row of the Port's own).
+    pub egress_rate: Option<Kilobits>,
     /// Interface column `ofport_request`.
     pub ofport_request: Option<u16>,
+    /// Where a copy of all that the container sends and gets goes: a port of the same bridge (a Mirror row of the
+    /// port's own).
+    pub mirror: Option<LinkName>,
 }
 
 /// One of the settings of a port's rows.
@@ -27,19 +38,40 @@ pub enum PortColumn {
     Trunks(Trunks),
     /// See [`PortConfig::vlan_mode`].
     VlanMode(Option<VlanMode>),
+    /// See [`PortConfig::ingress_rate`].
+    IngressRate(Option<Kilobits>),
+    /// See [`PortConfig::ingress_burst`].
+    IngressBurst(Option<Kilobits>),
+    /// See [`PortConfig::egress_rate`].
+    EgressRate(Option<Kilobits>),
     /// See [`PortConfig::ofport_request`].
     OfportRequest(Option<u16>),
+    /// See [`PortConfig::mirror`].
+    Mirror(Option<LinkName>),
 }
 
 impl PortConfig {
     /// All settings, each by itself.
     pub fn columns(&self) -> Vec<PortColumn> {
-        let Self { tag, trunks, vlan_mode, ofport_request } = self;
+        let Self {
+            tag,
+            trunks,
+            vlan_mode,
+            ingress_rate,
+            ingress_burst,
+            egress_rate,
+            ofport_request,
+            mirror,
+        } = self;
         vec![
             PortColumn::Tag(*tag),
             PortColumn::Trunks(trunks.clone()),
             PortColumn::VlanMode(*vlan_mode),
+            PortColumn::IngressRate(*ingress_rate),
+            PortColumn::IngressBurst(*ingress_burst),
+            PortColumn::EgressRate(*egress_rate),
             PortColumn::OfportRequest(*ofport_request),
+            PortColumn::Mirror(mirror.clone()),
         ]
     }
 
@@ -64,7 +96,16 @@ impl fmt::Display for PortColumn {
                 write!(f, "trunks={}", OrNone((!trunks.is_empty()).then_some(trunks)))
             }
             Self::VlanMode(mode) => write!(f, "vlan_mode={}", OrNone(mode.as_ref())),
+            Self::IngressRate(rate) => {
+                write!(f, "ingress_policing_rate={}", rate.map_or(0, Kilobits::get))
+            }
+            Self::IngressBurst(burst) => {
+                write!(f, "ingress_policing_burst={}", burst.map_or(0, Kilobits::get))
+            }
+            Self::EgressRate(None) => f.write_str("qos=[]"),
+            Self::EgressRate(Some(rate)) => write!(f, "qos=linux-htb,max-rate={rate}"),
             Self::OfportRequest(port) => write!(f, "ofport_request={}", OrNone(port.as_ref())),
+            Self::Mirror(output) => write!(f, "mirror={}", OrNone(output.as_ref())),
         }
     }
 }

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::observed::{Leftover, LeftoverRow};
 use crate::port_config::{PortColumn, PortConfig};
 use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
@@ -53,9 +54,13 @@ pub enum Step {
         bridge: LinkName,
         /// The port.
         port: LinkName,
+        /// Whose port it is.
+        key: PortKey,
         /// The columns that change, with their new values; never empty.
         changes: Vec<PortColumn>,
     },
+    /// Delete a row that serves no port any more.
+    Destroy(Leftover),
     /// Take a port off its bridge.
     DelPort {
         /// The bridge that it is on.
@@ -127,10 +132,14 @@ impl fmt::Display for Step {
                 write!(f, "add-port {bridge} {port}")?;
                 config.given().iter().try_for_each(|column| write!(f, " {column}"))
             }
-            Self::SetPort { bridge: _, port, changes } => {
+            Self::SetPort { bridge: _, port, key: _, changes } => {
                 write!(f, "set-port {port}")?;
                 changes.iter().try_for_each(|column| write!(f, " {column}"))
             }
+            Self::Destroy(Leftover { interface: _, row, uuid }) => match row {
+                LeftoverRow::Qos => write!(f, "destroy qos {uuid}"),
+                LeftoverRow::Mirror { bridge } => write!(f, "destroy mirror {bridge} {uuid}"),
+            },
             Self::DelPort { bridge, port } => write!(f, "del-port {bridge} {port}"),
         }
     }

@@ -1,7 +1,7 @@
 //! What the world tells, and whose look follows from it.
 
 use ovsdb::tables::{Bridge, Interface, Port};
-use ovsdb::{Change, LockState, State, Uuid};
+use ovsdb::{Change, LockState, Row, State, Uuid};
 use port_plan::ContainerId;
 use tracing::{info, warn};
 
@@ -87,6 +87,14 @@ impl Reconciler {
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
         if old != new {
             self.port_drifted(new.uuid);
+        }
+    }
+
+    /// Somebody has changed or deleted a row that a port has beside its own.
+    pub(super) fn row_beside_changed<R: Row>(&mut self, change: &Change<R>) {
+        // One that comes is of our own making, or nothing to us.
+        if let Some(container) = change.old.as_deref().and_then(switch::container_of) {
+            self.attached_changed(container);
         }
     }
 

@@ -11,3 +11,4 @@ mod silence;
 mod stage;
 mod startup;
 mod steering;
+mod traffic;

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::table::{GATEWAY, IP_ADDRESS, METRIC, MTU, ROUTES, TRUNKS, VLAN, VLAN_MODE};
+use super::table::{
+    GATEWAY, INGRESS_BURST, IP_ADDRESS, METRIC, MTU, ROUTES, TRUNKS, VLAN, VLAN_MODE,
+};
 use super::wanted::Wanted;
 use crate::trunks::VlanMode;
 
@@ -29,6 +31,7 @@ pub(crate) fn together(wanted: &Wanted, addresses: &[IpNet]) -> Vec<Problem> {
         (ROUTES, all_reachable(wanted.routes.iter().filter_map(|route| route.via), addresses)),
         (METRIC, metric_has_routes(wanted)),
         (MTU, mtu_suffices(wanted, addresses)),
+        (INGRESS_BURST, burst_makes_sense(wanted)),
     ];
     let problems = problems.into_iter().filter_map(|(key, result)| Some((key, result.err()?)));
     problems.chain(vlans(wanted)).collect()
@@ -113,6 +116,19 @@ fn mtu_suffices(wanted: &Wanted, addresses: &[IpNet]) -> Result<(), String> {
     match wanted.mtu {
         Some(mtu) if ipv6 && mtu < MTU_IPV6 => {
             Err(format!("too small for IPv6, which needs at least {MTU_IPV6}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A burst is one of a rate, and lets at least one packet pass (ovs-vswitchd.conf.db(5), Interface column
+/// `ingress_policing_burst`).
+fn burst_makes_sense(wanted: &Wanted) -> Result<(), String> {
+    let mtu = wanted.mtu.unwrap_or(1500);
+    match (wanted.ingress_rate, wanted.ingress_burst) {
+        (None, Some(_)) => Err("there is no ingress_rate for it".to_owned()),
+        (Some(_), Some(burst)) if burst.get() < u32::from(mtu) * 8 / 1000 => {
+            Err(format!("not even one packet of {mtu} bytes would pass"))
         }
         _ => Ok(()),
     }

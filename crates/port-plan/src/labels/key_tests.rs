@@ -1,6 +1,6 @@
 //! Each key of the label table: good values and the plan that they lead to, bad ones and the exact message.
 
-use crate::{Container, Datapath, Defaults, Desired, Network, Observed, Start, State, plan};
+use crate::{Container, Datapath, Defaults, Desired, Network, Observed, Rules, Start, State, plan};
 use expect_test::{Expect, expect};
 
 /// Keys and values of the interface `eth1`, separated by semicolons; an address where none is given.
@@ -29,12 +29,14 @@ fn told(cases: &[&str]) -> String {
         interface: "eth1".parse().unwrap(),
         datapath: Datapath::System,
     };
+    let mirror_ports = ["tap0".parse().unwrap()].into();
+    let rules = Rules { mirror_ports, ..Rules::new(defaults) };
     let bridges = [("ovsbr0".parse().unwrap(), Datapath::System)];
     let observed = Observed { bridges: bridges.into(), ..Observed::default() };
     let mut told = String::new();
     for case in cases {
         told += &format!("{case}\n");
-        let lines = match Desired::of(&container(case), &defaults) {
+        let lines = match Desired::of(&container(case), &rules) {
             Desired::Mistaken(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
             desired => {
                 let steps = plan(&desired, &observed, 0).to_string();
@@ -190,6 +192,94 @@ fn gateways_and_routes() {
                 ovs.eth2.gateway=10.0.2.254: eth1 has a route to 0.0.0.0/0 of the same metric; give one of them another metric
             routes=10.1.0.0/16 dev; eth2.ip_address=10.0.2.1/24; eth2.routes=10.1.0.0/16 dev
                 ovs.eth2.routes=10.1.0.0/16 dev: eth1 has a route to 10.1.0.0/16 of the same metric; give one of them another metric
+        "#]],
+    );
+}
+
+#[test]
+fn rates() {
+    check(
+        &[
+            "ingress_rate=20M",
+            "ingress_rate=1000000; ingress_burst=16000k",
+            "egress_rate=1G",
+            "egress_rate=1500k; ingress_rate=34G",
+        ],
+        &expect![[r#"
+            ingress_rate=20M
+                add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+                add-port ovsbr0 PORT ingress_policing_rate=20000
+            ingress_rate=1000000; ingress_burst=16000k
+                add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+                add-port ovsbr0 PORT ingress_policing_rate=1000 ingress_policing_burst=16000
+            egress_rate=1G
+                add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+                add-port ovsbr0 PORT qos=linux-htb,max-rate=1G
+            egress_rate=1500k; ingress_rate=34G
+                add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+                add-port ovsbr0 PORT ingress_policing_rate=34000000 qos=linux-htb,max-rate=1500k
+        "#]],
+    );
+    check(
+        &[
+            "ingress_rate=0",
+            "ingress_rate=999",
+            "ingress_rate=1500",
+            "ingress_rate=20m",
+            "ingress_rate=20 M",
+            "ingress_rate=+20M",
+            "egress_rate=35G",
+            "egress_rate=99999999999999999999G",
+            "egress_rate=M",
+            "ingress_burst=16M",
+            "ingress_rate=20M; ingress_burst=11k",
+            "ingress_rate=20M; ingress_burst=50k; mtu=9000",
+        ],
+        &expect![[r#"
+            ingress_rate=0
+                ovs.ingress_rate=0: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            ingress_rate=999
+                ovs.ingress_rate=999: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            ingress_rate=1500
+                ovs.ingress_rate=1500: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            ingress_rate=20m
+                ovs.ingress_rate=20m: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            ingress_rate=20 M
+                ovs.ingress_rate=20 M: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            ingress_rate=+20M
+                ovs.ingress_rate=+20M: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            egress_rate=35G
+                ovs.egress_rate=35G: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            egress_rate=99999999999999999999G
+                ovs.egress_rate=99999999999999999999G: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            egress_rate=M
+                ovs.egress_rate=M: not a number of bits between 1k and 34G, in whole k, M or G, such as 20M
+            ingress_burst=16M
+                ovs.ingress_burst=16M: there is no ingress_rate for it
+            ingress_rate=20M; ingress_burst=11k
+                ovs.ingress_burst=11k: not even one packet of 1500 bytes would pass
+            ingress_rate=20M; ingress_burst=50k; mtu=9000
+                ovs.ingress_burst=50k: not even one packet of 9000 bytes would pass
+        "#]],
+    );
+}
+
+#[test]
+fn mirrors() {
+    check(
+        &["mirror=tap0", "mirror=tap1", "mirror=", "eth2.ip_address=10.0.2.1/24; eth2.mirror=eth0"],
+        &expect![[r#"
+            mirror=tap0
+                add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+                add-port ovsbr0 PORT mirror=tap0
+            mirror=tap1
+                refused eth1: the configuration allows no mirror to tap1; its operator may list it in mirror_ports
+            mirror=
+                ovs.mirror=: not an interface name: 1 to 15 printable ASCII characters without '/', ':', '%' or spaces, and not '.', '..', 'all' or 'default'
+            eth2.ip_address=10.0.2.1/24; eth2.mirror=eth0
+                add-link PORT peer=eth1 mac=ca:95:c2:2b:54:63 address=10.0.0.1/24
+                add-port ovsbr0 PORT
+                refused eth2: the configuration allows no mirror to eth0; its operator may list it in mirror_ports
         "#]],
     );
 }

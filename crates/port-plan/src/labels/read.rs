@@ -112,6 +112,22 @@ pub(super) fn vlan_mode(value: &str, wanted: &mut Wanted) -> Vec<String> {
     set(&mut wanted.vlan_mode, value.parse().map(Some).map_err(in_words))
 }
 
+pub(super) fn ingress_rate(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.ingress_rate, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn ingress_burst(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.ingress_burst, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn egress_rate(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.egress_rate, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn mirror(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.mirror, value.parse().map(Some).map_err(in_words))
+}
+
 pub(super) fn ofport_request(value: &str, wanted: &mut Wanted) -> Vec<String> {
     let number = match value.parse() {
         Ok(number) if OFPORT.contains(&number) => Ok(Some(number)),

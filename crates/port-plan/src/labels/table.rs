@@ -29,6 +29,7 @@ pub(super) const METRIC: &str = "metric";
 pub(super) const MTU: &str = "mtu";
 pub(super) const VLAN: &str = "vlan";
 pub(super) const TRUNKS: &str = "trunks";
+pub(super) const INGRESS_BURST: &str = "ingress_burst";
 pub(super) const VLAN_MODE: &str = "vlan_mode";
 
 /// All labels, in the order in which the documentation lists them.
@@ -145,6 +146,47 @@ pub const LABELS: &[Label] = &[
         ],
         read: read::vlan_mode,
         print: |wanted| wanted.vlan_mode.map(|mode| mode.to_string()),
+    },
+    Label {
+        key: "ingress_rate",
+        value: "`BITS[k|M|G]` in a second",
+        default: "no limit",
+        meaning: "What the container may send in a second; what is more is dropped.",
+        example: &[("ip_address", "192.168.1.100/24"), ("ingress_rate", "20M")],
+        read: read::ingress_rate,
+        print: |wanted| wanted.ingress_rate.map(|rate| rate.to_string()),
+    },
+    Label {
+        key: INGRESS_BURST,
+        value: "`BITS[k|M|G]`",
+        default: "Open vSwitch's, 8000k",
+        meaning: "What it may send at once beyond the rate. TCP comes close to the rate with 80 % of it.",
+        example: &[
+            ("ip_address", "192.168.1.100/24"),
+            ("ingress_rate", "20M"),
+            ("ingress_burst", "16M"),
+        ],
+        read: read::ingress_burst,
+        print: |wanted| wanted.ingress_burst.map(|burst| burst.to_string()),
+    },
+    Label {
+        key: "egress_rate",
+        value: "`BITS[k|M|G]` in a second",
+        default: "no limit",
+        meaning: "What is sent to the container in a second; what is more waits, and is dropped when too much waits.",
+        example: &[("ip_address", "192.168.1.100/24"), ("egress_rate", "50M")],
+        read: read::egress_rate,
+        print: |wanted| wanted.egress_rate.map(|rate| rate.to_string()),
+    },
+    Label {
+        key: "mirror",
+        value: "`PORT`",
+        default: "none",
+        meaning: "A port of the same bridge that gets a copy of all that the container sends and gets, and nothing \
+                  else. The configuration has to list it in `mirror_ports`.",
+        example: &[("ip_address", "192.168.1.100/24"), ("mirror", "tap0")],
+        read: read::mirror,
+        print: |wanted| wanted.mirror.as_ref().map(ToString::to_string),
     },
     Label {
         key: "ofport_request",

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::judge;
+use crate::kilobits::Kilobits;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::route::Route;
@@ -37,6 +38,14 @@ pub struct Wanted {
     pub trunks: Trunks,
     /// What the port does with tags.
     pub vlan_mode: Option<VlanMode>,
+    /// What the container may send in a second.
+    pub ingress_rate: Option<Kilobits>,
+    /// What it may send at once.
+    pub ingress_burst: Option<Kilobits>,
+    /// What is sent to it in a second.
+    pub egress_rate: Option<Kilobits>,
+    /// The port that gets a copy of all traffic.
+    pub mirror: Option<LinkName>,
     /// The OpenFlow port number to have.
     pub ofport_request: Option<u16>,
 }
@@ -75,6 +84,10 @@ impl Wanted {
             vlan: None,
             trunks: Trunks::default(),
             vlan_mode: None,
+            ingress_rate: None,
+            ingress_burst: None,
+            egress_rate: None,
+            mirror: None,
             ofport_request: None,
         }
     }
