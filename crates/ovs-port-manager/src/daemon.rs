@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use port_plan::{Backoff, Datapath, Defaults};
+use port_plan::{Backoff, Datapath, Defaults, Rules};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -80,7 +80,7 @@ async fn serve(sources: Sources, config: Config, logging: Logging) -> anyhow::Re
         docker = %config.docker,
         ovsdb = %config.ovsdb,
         bridge = %config.default_bridge,
-        datapath = %settings.defaults.datapath,
+        datapath = %settings.rules.defaults.datapath,
         "started"
     );
     let world = World { switch, links: Links::new().into() };
@@ -171,10 +171,13 @@ fn reread(sources: &Sources, config: &mut Config, logging: &Logging) -> anyhow::
 
 fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
-        defaults: Defaults {
-            bridge: config.default_bridge.clone(),
-            interface: config.default_interface.clone(),
-            datapath: datapath_of(config.datapath_type)?,
+        rules: Rules {
+            defaults: Defaults {
+                bridge: config.default_bridge.clone(),
+                interface: config.default_interface.clone(),
+                datapath: datapath_of(config.datapath_type)?,
+            },
+            mirror_ports: config.mirror_ports.0.iter().cloned().collect(),
         },
         resync_interval: Some(Duration::from_secs(config.resync_interval.0))
             .filter(|interval| !interval.is_zero()),

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ovsdb::LockState;
-use ovsdb::tables::{Bridge, Interface, Port};
-use port_plan::{Backoff, ContainerId, Defaults, LinkName, Start};
+use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
+use port_plan::{Backoff, ContainerId, LinkName, Rules, Start};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -44,8 +44,8 @@ const FINISH: Duration = Duration::from_secs(4);
 /// What the loop goes by.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// What labels leave unsaid.
-    pub(crate) defaults: Defaults,
+    /// What the configuration says about labels.
+    pub(crate) rules: Rules,
     /// The time between looks at everything; never by time alone if `None`.
     pub(crate) resync_interval: Option<Duration>,
     /// Take away the ports of running containers at the end.
@@ -125,11 +125,11 @@ enum Done {
 
 impl Reconciler {
     pub(crate) fn new(docker: Docker, world: World, settings: Settings) -> Self {
-        let Settings { defaults, resync_interval, detach_on_exit } = settings;
+        let Settings { rules, resync_interval, detach_on_exit } = settings;
         let inspections = Semaphore::new(INSPECTIONS).into();
         Self {
             mandate: world.switch.mandate(),
-            observer: Arc::new(Observer { docker, world, defaults, inspections }),
+            observer: Arc::new(Observer { docker, world, rules, inspections }),
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
@@ -149,6 +149,8 @@ impl Reconciler {
         let mut interfaces = switch.changes::<Interface>();
         let mut ports = switch.changes::<Port>();
         let mut bridges = switch.changes::<Bridge>();
+        let mut qos = switch.changes::<Qos>();
+        let mut mirrors = switch.changes::<Mirror>();
         let mut state = switch.state();
         let mut mandate = switch.mandate();
         self.timers.set(Timer::Standby, STANDBY);
@@ -169,6 +171,8 @@ impl Reconciler {
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
                 Some(change) = ports.recv() => self.port_changed(&change),
                 Some(change) = bridges.recv() => self.bridge_changed(&change),
+                Some(change) = qos.recv() => self.row_beside_changed(&change),
+                Some(change) = mirrors.recv() => self.row_beside_changed(&change),
                 Some(item) = news.recv() => self.link_news(item),
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
@@ -221,8 +225,8 @@ impl Reconciler {
     }
 
     fn reload(&mut self, settings: Settings) {
-        let Settings { defaults, resync_interval, detach_on_exit } = settings;
-        self.observer = Arc::new(Observer { defaults, ..Observer::clone(&self.observer) });
+        let Settings { rules, resync_interval, detach_on_exit } = settings;
+        self.observer = Arc::new(Observer { rules, ..Observer::clone(&self.observer) });
         self.resync_interval = resync_interval;
         self.detach_on_exit = detach_on_exit;
         self.look_at_everything();

@@ -124,6 +124,13 @@ impl<R: Row> Update<R> {
     }
 }
 
+impl<R: Row> From<Update<R>> for Insert<R> {
+    /// A new row with the columns of the update.
+    fn from(update: Update<R>) -> Self {
+        Self { columns: update.columns, row: PhantomData }
+    }
+}
+
 impl<R: Row> Wait<R> {
     /// Until the rows found by `conditions`, reduced to the columns of `rows`, are exactly `rows`.
     pub fn until_equal(

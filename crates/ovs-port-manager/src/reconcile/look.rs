@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use port_plan::{
-    ContainerId, Defaults, Desired, LinkName, Observed, Placed, Plan, PortPlan, PortSpec, Start,
-    State, plan,
+    ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan, PortSpec,
+    Rules, Start, State, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use crate::netns;
 pub(super) struct Observer {
     pub(super) docker: Docker,
     pub(super) world: World,
-    pub(super) defaults: Defaults,
+    pub(super) rules: Rules,
     pub(super) inspections: Arc<Semaphore>,
 }
 
@@ -112,7 +112,7 @@ impl Observer {
                 if let State::Running { pid, start } = &container.state {
                     running = Some((*pid, start.clone()));
                 }
-                Desired::of(container, &self.defaults)
+                Desired::of(container, &self.rules)
             }
         };
         let observed = self.observe(id, &desired, running.as_ref()).await?;
@@ -125,7 +125,7 @@ impl Observer {
         let failure =
             |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
         let reasons = match desired {
-            Desired::Ports(specs) => {
+            Desired::Ports(DesiredPorts { specs, refused: _ }) => {
                 let (pid, start) = running.ok_or(Error::Vanished)?;
                 return Ok(Standing::Ports(ports(specs, outcomes, pid, &start, since)));
             }
@@ -178,7 +178,7 @@ impl Observer {
     ) -> Result<Observed, Error> {
         let bridge =
             |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
-        let bridges = desired.ports().iter().filter_map(bridge).collect();
+        let bridges = desired.specs().iter().filter_map(bridge).collect();
         let links = self.world.links.of(container).await?;
         let mut interfaces = BTreeMap::new();
         if let Some((pid, start)) = running {
@@ -186,14 +186,16 @@ impl Observer {
             let linked = |name: &LinkName| {
                 links.iter().any(|link| link.interface == *name && link.start == *start)
             };
-            let names = desired.ports().iter().map(|spec| spec.key.interface.clone());
+            let names = desired.specs().iter().map(|spec| spec.key.interface.clone());
             let names: Vec<_> = names.filter(linked).collect();
             if !names.is_empty() {
                 let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
                 interfaces = self.world.links.interfaces(names, netns).await?;
             }
         }
-        Ok(Observed { bridges, ports: self.world.switch.ports_of(container), links, interfaces })
+        let ports = self.world.switch.ports_of(container);
+        let leftovers = self.world.switch.leftovers_of(container);
+        Ok(Observed { bridges, ports, links, leftovers, interfaces })
     }
 
     /// All containers that are to have something or that something is there for.
