@@ -28,7 +28,7 @@ fn throughput(lab: &Lab, from: &str, to: &str, address: &str) -> Result<f64> {
     server.wait_log("Server listening", PATIENCE)?;
     let args = ["--client", address, "--time=6", "--omit=2", "--json"];
     let report: Value = serde_json::from_str(&lab.run_in_netns_of(from, "iperf3", &args)?)?;
-    let bits = report["end"]["sum_received"]["bits_per_second"].as_f64();
+    let bits = report.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
     Ok(bits.context("no rate in iperf3's report")? / 1e6)
 }
 

@@ -43,7 +43,11 @@ fn converse(client: UnixStream, containers: &Mutex<Containers>) -> Result<()> {
                 match found {
                     Some(text) => respond(&mut writer, "200 OK", &text)?,
                     None => {
-                        respond(&mut writer, "404 Not Found", r#"{"message":"no such container"}"#)?
+                        respond(
+                            &mut writer,
+                            "404 Not Found",
+                            r#"{"message":"no such container"}"#,
+                        )?;
                     }
                 }
             }
