@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::bundle::Bundle;
 use crate::endpoint::Endpoint;
 use crate::message;
 use crate::monitor::Monitor;
@@ -176,12 +177,16 @@ impl Client {
     ///
     /// See [`TransactError`]; without a connection it fails at once.
     pub async fn transact(&self, tx: Transaction) -> Result<Reply, TransactError> {
-        self.begin(&tx)?.reply(&tx).await
+        self.execute(&Bundle::new(&[tx])).await
     }
 
-    /// Sends a transaction, now.
-    fn begin(&self, tx: &Transaction) -> Result<InFlight<'_>, TransactError> {
-        let params = tx.params(&self.shared.database);
+    async fn execute(&self, bundle: &Bundle<'_>) -> Result<Reply, TransactError> {
+        self.begin(bundle)?.reply(bundle).await
+    }
+
+    /// Sends transactions, now.
+    fn begin(&self, bundle: &Bundle<'_>) -> Result<InFlight<'_>, TransactError> {
+        let params = bundle.params(&self.shared.database);
         self.send("transact", params).map_err(|error| TransactError::Encode(Arc::new(error)))
     }
 
@@ -221,10 +226,10 @@ impl InFlight<'_> {
         })
     }
 
-    /// Waits for the response to a transaction.
-    async fn reply(self, tx: &Transaction) -> Result<Reply, TransactError> {
+    /// Waits for the response to transactions.
+    async fn reply(self, bundle: &Bundle<'_>) -> Result<Reply, TransactError> {
         let result = self.response().await?;
-        match parse_reply(tx, &result)? {
+        match parse_reply(bundle, &result)? {
             Verdict::Committed(reply) => Ok(reply),
             Verdict::Failed(error) => Err(error.into()),
         }
