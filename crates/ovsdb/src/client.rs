@@ -21,6 +21,7 @@ use crate::row::Row;
 use crate::session::{Command, RequestError};
 use crate::table::Change;
 use crate::transaction::Transaction;
+use crate::update::{FoldError, TableUpdates};
 
 mod connection;
 mod error;
@@ -268,6 +269,21 @@ impl Shared {
 
     fn read(&self) -> RwLockReadGuard<'_, Replica> {
         self.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Only the task behind the client changes rows, so between staging changes and committing them
+    // there are no others, and who reads need not wait while they are parsed.
+
+    fn fold(&self, updates: TableUpdates<'_>) -> Result<(), FoldError> {
+        let changes = self.read().stage(updates)?;
+        self.write().commit(changes);
+        Ok(())
+    }
+
+    fn replace(&self, snapshot: TableUpdates<'_>) -> Result<(), FoldError> {
+        let changes = self.read().stage_snapshot(snapshot)?;
+        self.write().commit(changes);
+        Ok(())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Replica> {

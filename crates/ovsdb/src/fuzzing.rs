@@ -80,7 +80,9 @@ fn read(frame: &[u8]) {
         }
     };
     let _ = serde_json::from_str::<Schema>(content.get());
-    let _ = serde_json::from_str::<TableUpdates<'_>>(content.get());
+    if let Ok(updates) = serde_json::from_str::<TableUpdates<'_>>(content.get()) {
+        let _ = Monitor::new("db").table::<Port>().empty_replica().fold(updates);
+    }
     if let Ok(crate::reply::Verdict::Committed(reply)) = parse_reply(&bundle, content) {
         let _ = reply.rows(selected);
     }

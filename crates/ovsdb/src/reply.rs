@@ -13,7 +13,7 @@ use crate::column::{Ref, Target};
 use crate::operation::Operation;
 use crate::row::Row;
 use crate::transaction::{Counted, Selected, Transaction};
-use crate::update::{FoldError, RawColumns, fold_columns};
+use crate::update::{FoldError, read_columns};
 use crate::value::{Tag, UuidText};
 
 /// The results of a transaction that was committed, by the handles of its operations.
@@ -65,12 +65,12 @@ impl Reply {
         let Some(Outcome::Rows(rows)) = self.outcome(operation.serial) else {
             return Ok(Vec::new());
         };
-        let rows: Vec<RawColumns<'_>> = serde_json::from_str(rows.get())?;
+        let rows: Vec<&RawValue> = serde_json::from_str(rows.get())?;
         rows.into_iter()
-            .map(|mut columns| {
-                let mut row = R::new(columns.take_uuid()?);
-                fold_columns(&mut row, columns)?;
-                Ok(row)
+            .map(|columns| {
+                let Identity { uuid: Tagged(_, UuidText(uuid)) } =
+                    serde_json::from_str(columns.get())?;
+                read_columns(columns, R::new(uuid))
             })
             .collect()
     }
@@ -267,6 +267,13 @@ struct Members<'a> {
     #[serde(borrow)]
     error: Option<Cow<'a, str>>,
     details: Option<String>,
+}
+
+/// What a row found by a `select` is known by.
+#[derive(Deserialize)]
+struct Identity {
+    #[serde(rename = "_uuid")]
+    uuid: Tagged,
 }
 
 #[derive(Deserialize)]
