@@ -31,6 +31,8 @@ ovs-vswitchd  openvswitch-switch  the switch of the end-to-end tests
 ovs-vsctl     openvswitch-switch  judges the product from outside
 busybox       busybox-static      the contents of the test image; must be static
 ip            iproute2            judges the product from outside
+iperf3        iperf3              measures rates in tests
+tcpdump       tcpdump             sees packets in tests
 ethtool       ethtool             sets offloads in test containers
 prometheus    prometheus          scrapes the daemon's metrics in tests
 promtool      prometheus          judges the metrics

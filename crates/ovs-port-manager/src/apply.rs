@@ -81,9 +81,13 @@ impl World {
                 self.switch.add_port(bridge, port, config, &ids).await?;
                 port
             }
-            Step::SetPort { bridge: _, port, changes } => {
-                self.switch.set_port(port, changes).await?;
+            Step::SetPort { bridge, port, key, changes } => {
+                self.switch.set_port(bridge, port, key, changes).await?;
                 port
+            }
+            Step::Destroy(leftover) => {
+                self.switch.destroy(leftover).await?;
+                &leftover.interface
             }
             Step::DelPort { bridge, port } => {
                 self.switch.del_port(bridge, port).await?;

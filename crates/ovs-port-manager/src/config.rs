@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ::config::{Environment, File, FileFormat};
-use port_plan::{Datapath, LinkName};
+use port_plan::{Datapath, InvalidLinkName, LinkName};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::docker;
@@ -65,6 +65,11 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) datapath_type: Option<DatapathType>,
 
+    /// Ports that the label ovs.mirror may name, separated by commas [default: none]
+    #[arg(long, value_name = "NAMES")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) mirror_ports: Option<Names>,
+
     /// Seconds between looks at everything, 0 for never [default: 60]
     #[arg(long, value_name = "SECONDS")]
     #[serde(default, deserialize_with = "parsed")]
@@ -115,6 +120,7 @@ pub(crate) struct Config {
     pub(crate) default_bridge: LinkName,
     pub(crate) default_interface: LinkName,
     pub(crate) datapath_type: DatapathType,
+    pub(crate) mirror_ports: Names,
     pub(crate) resync_interval: Seconds,
     pub(crate) detach_on_exit: bool,
     pub(crate) wait_for_services: bool,
@@ -145,6 +151,10 @@ pub(crate) struct ControlSocket(pub(crate) Option<PathBuf>);
 /// Where HTTP is served, if it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HttpAddress(pub(crate) Option<SocketAddr>);
+
+/// Names of links, separated by commas; none if the text is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<LinkName>);
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +202,7 @@ impl Config {
             default_bridge: or_default(given.default_bridge, "default_bridge", "ovsbr0")?,
             default_interface: or_default(given.default_interface, "default_interface", "eth1")?,
             datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
+            mirror_ports: given.mirror_ports.unwrap_or_default(),
             resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
             wait_for_services: given.wait_for_services.unwrap_or(false),
@@ -213,6 +224,7 @@ impl Options {
             default_bridge: self.default_bridge.or(under.default_bridge),
             default_interface: self.default_interface.or(under.default_interface),
             datapath_type: self.datapath_type.or(under.datapath_type),
+            mirror_ports: self.mirror_ports.or(under.mirror_ports),
             resync_interval: self.resync_interval.or(under.resync_interval),
             detach_on_exit: self.detach_on_exit.or(under.detach_on_exit),
             wait_for_services: self.wait_for_services.or(under.wait_for_services),
@@ -281,6 +293,15 @@ impl FromStr for DatapathType {
             "netdev" => Ok(Self::Fixed(Datapath::Netdev)),
             _ => Err(NotOneOf("auto, system, netdev")),
         }
+    }
+}
+
+impl FromStr for Names {
+    type Err = InvalidLinkName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::parse).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use port_plan::{Backoff, Datapath, Defaults};
+use port_plan::{Backoff, Datapath, Defaults, Rules};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -106,7 +106,7 @@ async fn serve(
         docker = %config.docker,
         ovsdb = %config.ovsdb,
         bridge = %config.default_bridge,
-        datapath = %settings.defaults.datapath,
+        datapath = %settings.rules.defaults.datapath,
         "started"
     );
     let mandate = switch.claim()?;
@@ -203,10 +203,13 @@ fn reread(sources: &Sources, config: &mut Config, logging: &Logging) -> anyhow::
 /// What the configuration says of the work.
 pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
-        defaults: Defaults {
-            bridge: config.default_bridge.clone(),
-            interface: config.default_interface.clone(),
-            datapath: datapath_of(config.datapath_type)?,
+        rules: Rules {
+            defaults: Defaults {
+                bridge: config.default_bridge.clone(),
+                interface: config.default_interface.clone(),
+                datapath: datapath_of(config.datapath_type)?,
+            },
+            mirror_ports: config.mirror_ports.0.iter().cloned().collect(),
         },
         resync_interval: Some(Duration::from_secs(config.resync_interval.0))
             .filter(|interval| !interval.is_zero()),

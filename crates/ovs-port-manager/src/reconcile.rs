@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ovsdb::tables::{Bridge, Interface, Port};
+use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{LockState, State};
-use port_plan::{Backoff, ContainerId, Defaults, LinkName, Start};
+use port_plan::{Backoff, ContainerId, LinkName, Rules, Start};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -44,8 +44,8 @@ const FINISH: Duration = Duration::from_secs(4);
 /// What the loop goes by.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// What labels leave unsaid.
-    pub(crate) defaults: Defaults,
+    /// What the configuration says about labels.
+    pub(crate) rules: Rules,
     /// The time between looks at everything; never by time alone if `None`.
     pub(crate) resync_interval: Option<Duration>,
     /// Take away the ports of running containers at the end.
@@ -135,10 +135,10 @@ impl Reconciler {
         settings: Settings,
         board: Arc<Board>,
     ) -> Self {
-        let Settings { defaults, resync_interval, detach_on_exit } = settings;
+        let Settings { rules, resync_interval, detach_on_exit } = settings;
         Self {
             mandate,
-            observer: Arc::new(Observer::new(docker, world, defaults)),
+            observer: Arc::new(Observer::new(docker, world, rules)),
             board,
             entries: HashMap::new(),
             survey: Survey::default(),
@@ -159,6 +159,8 @@ impl Reconciler {
         let mut interfaces = switch.changes::<Interface>();
         let mut ports = switch.changes::<Port>();
         let mut bridges = switch.changes::<Bridge>();
+        let mut qos = switch.changes::<Qos>();
+        let mut mirrors = switch.changes::<Mirror>();
         let mut state = switch.state();
         self.board.ovsdb(matches!(*state.borrow(), State::Connected { .. }));
         let mut mandate = self.mandate.clone();
@@ -184,6 +186,8 @@ impl Reconciler {
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
                 Some(change) = ports.recv() => self.port_changed(&change),
                 Some(change) = bridges.recv() => self.bridge_changed(&change),
+                Some(change) = qos.recv() => self.row_beside_changed(&change),
+                Some(change) = mirrors.recv() => self.row_beside_changed(&change),
                 Some(item) = news.recv() => self.link_news(item),
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
@@ -236,8 +240,8 @@ impl Reconciler {
     }
 
     fn reload(&mut self, settings: Settings) {
-        let Settings { defaults, resync_interval, detach_on_exit } = settings;
-        self.observer = Arc::new(Observer { defaults, ..Observer::clone(&self.observer) });
+        let Settings { rules, resync_interval, detach_on_exit } = settings;
+        self.observer = Arc::new(Observer { rules, ..Observer::clone(&self.observer) });
         self.resync_interval = resync_interval;
         self.detach_on_exit = detach_on_exit;
         self.look_at_everything();

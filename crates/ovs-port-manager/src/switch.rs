@@ -2,19 +2,24 @@
 //!
 //! Rows become what the planner observes, steps become transactions. Nothing is decided here.
 
+mod columns;
+mod port;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
+use ovsdb::tables::{Bridge, Interface, Mirror, OpenVSwitch, Port, Qos};
 use ovsdb::{
     Change, Client, Insert, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction,
-    Update, Uuid,
+    Uuid,
 };
 use port_plan::{
-    ContainerId, Datapath, LinkName, ObservedPort, Owner, PortColumn, PortConfig, PortKey,
-    Readiness, Start, Vlan,
+    ContainerId, Datapath, Leftover, LeftoverRow, LinkName, ObservedPort, Owner, PortKey,
+    Readiness, Start,
 };
 use tokio::sync::{Mutex, mpsc, watch};
+
+pub(crate) use columns::settings_differ;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {
@@ -39,6 +44,10 @@ pub(crate) enum Error {
     NoBridge(LinkName),
     #[error("port {0} has disappeared")]
     NoPort(LinkName),
+    #[error(
+        "bridge {bridge} has no port {output} to mirror to; add it (ovs-vsctl add-port {bridge} {output})"
+    )]
+    NoOutput { output: LinkName, bridge: LinkName },
     #[error("the database has no Open_vSwitch row; initialise it (ovs-vsctl init)")]
     NotInitialised,
 }
@@ -67,7 +76,9 @@ impl Switch {
             .table::<OpenVSwitch>()
             .table::<Bridge>()
             .table::<Port>()
-            .table::<Interface>();
+            .table::<Interface>()
+            .table::<Qos>()
+            .table::<Mirror>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
         Ok(Self { client, creating: Arc::default(), lock: None })
     }
@@ -95,7 +106,7 @@ impl Switch {
     pub(crate) fn container_of_port(&self, port: Uuid) -> Option<ContainerId> {
         self.client.read(|replica| {
             let port = replica.table::<Port>().get(port)?;
-            container_of(replica.table::<Interface>().by_name(&port.name)?)
+            container_of(&**replica.table::<Interface>().by_name(&port.name)?)
         })
     }
 
@@ -125,11 +136,22 @@ impl Switch {
         })
     }
 
-    /// The containers that ports of ours belong to.
+    /// Rows of ours for a container that serve no port any more.
+    pub(crate) fn leftovers_of(&self, container: &ContainerId) -> Vec<Leftover> {
+        self.client.read(|replica| leftovers(replica, container))
+    }
+
+    /// The containers that rows of ours belong to.
     pub(crate) fn containers(&self) -> HashSet<ContainerId> {
+        fn of<R: Row>(replica: &Replica) -> impl Iterator<Item = ContainerId> {
+            let ours = replica.table::<R>().by_external_id(key::OWNER, OWNER);
+            ours.filter_map(|row| container_of(&**row))
+        }
         self.client.read(|replica| {
-            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
-            ours.filter_map(|interface| container_of(interface)).collect()
+            of::<Interface>(replica)
+                .chain(of::<Qos>(replica))
+                .chain(of::<Mirror>(replica))
+                .collect()
         })
     }
 
@@ -172,64 +194,6 @@ impl Switch {
         if reply.count(roots) == 0 { Err(Error::NotInitialised) } else { Ok(()) }
     }
 
-    /// Puts a link on a bridge: all its rows, tag included, in one transaction.
-    pub(crate) async fn add_port(
-        &self,
-        bridge: &LinkName,
-        port: &LinkName,
-        config: &PortConfig,
-        ids: &Ids<'_>,
-    ) -> Result<(), Error> {
-        let mut tx = Transaction::new();
-        let interface = tx.insert(
-            Insert::<Interface>::new()
-                .set(Interface::NAME, port.as_str())
-                .set(Interface::EXTERNAL_IDS, ids.external_ids()),
-        );
-        let row = tx.insert(
-            Insert::<Port>::new()
-                .set(Port::NAME, port.as_str())
-                .set(Port::INTERFACES, [interface])
-                .set(Port::TAG, config.tag.map(tag))
-                .set(Port::OTHER_CONFIG, transient()),
-        );
-        let bridges =
-            tx.mutate(Bridge::NAME.eq(bridge.as_str()), Mutation::insert(Bridge::PORTS, [row]));
-        let reply = self.transact(tx, || format!("add port {port} to {bridge}")).await?;
-        // Without a bridge to refer to them, the server has dropped the rows again.
-        if reply.count(bridges) == 0 { Err(Error::NoBridge(bridge.clone())) } else { Ok(()) }
-    }
-
-    /// Changes settings of a port.
-    pub(crate) async fn set_port(
-        &self,
-        port: &LinkName,
-        changes: &[PortColumn],
-    ) -> Result<(), Error> {
-        let mut tx = Transaction::new();
-        let update = changes.iter().fold(Update::<Port>::new(), |update, change| match change {
-            PortColumn::Tag(vlan) => update.set(Port::TAG, vlan.map(tag)),
-        });
-        let ports = tx.update(Port::NAME.eq(port.as_str()), update);
-        let reply = self.transact(tx, || format!("change port {port}")).await?;
-        if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
-    }
-
-    /// Takes a port off its bridge; the server then drops its rows. One that is gone is fine.
-    pub(crate) async fn del_port(&self, bridge: &LinkName, port: &LinkName) -> Result<(), Error> {
-        let uuid = self
-            .client
-            .read(|replica| replica.table::<Port>().by_name(port.as_str()).map(|row| row.uuid));
-        let Some(uuid) = uuid else { return Ok(()) };
-        let mut tx = Transaction::new();
-        // A bridge that is gone has taken its ports with it.
-        let _ = tx.mutate(
-            Bridge::NAME.eq(bridge.as_str()),
-            Mutation::delete(Bridge::PORTS, [uuid.into()]),
-        );
-        self.transact(tx, || format!("delete port {port} from {bridge}")).await.map(drop)
-    }
-
     /// Has ovs-vswitchd go over its whole configuration, which it does when `next_cfg` rises
     /// (ovs-vswitchd.conf.db(5), `Open_vSwitch`).
     pub(crate) async fn ask_again(&self) -> Result<(), Error> {
@@ -257,20 +221,58 @@ impl Switch {
 
 impl Ids<'_> {
     fn external_ids(&self) -> BTreeMap<String, String> {
-        let ids = [
-            (key::CONTAINER_ID, self.key.container.as_str()),
-            (key::CONTAINER_IFACE, self.key.interface.as_str()),
-            (key::CONTAINER_NAME, self.container_name),
-            (key::CONTAINER_START, &self.start.0),
-            (key::OWNER, OWNER),
-        ];
-        ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        let mut ids = marks(self.key);
+        ids.insert(key::CONTAINER_NAME.to_owned(), self.container_name.to_owned());
+        ids.insert(key::CONTAINER_START.to_owned(), self.start.0.clone());
+        ids
     }
 }
 
-/// The container that an Interface belongs to.
-pub(crate) fn container_of(interface: &Interface) -> Option<ContainerId> {
-    interface.external_ids.get(key::CONTAINER_ID)?.parse().ok()
+/// The `external_ids` of every row of ours: whose it is, and that it is ours.
+fn marks(key: &PortKey) -> BTreeMap<String, String> {
+    let ids = [
+        (key::CONTAINER_ID, key.container.as_str()),
+        (key::CONTAINER_IFACE, key.interface.as_str()),
+        (key::OWNER, OWNER),
+    ];
+    ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn is_ours(external_ids: &BTreeMap<String, String>) -> bool {
+    external_ids.get(key::OWNER).is_some_and(|owner| owner == OWNER)
+}
+
+/// The container that a row belongs to.
+pub(crate) fn container_of(row: &impl Row) -> Option<ContainerId> {
+    row.external_ids()?.get(key::CONTAINER_ID)?.parse().ok()
+}
+
+/// Rows of ours for a container that serve no port any more.
+fn leftovers(replica: &Replica, container: &ContainerId) -> Vec<Leftover> {
+    let used = |qos: &Qos| replica.table::<Port>().iter().any(|port| port.qos == Some(qos.uuid));
+    let of_port = |mirror: &Mirror| {
+        let mut ports = mirror.select_src_port.union(&mirror.select_dst_port);
+        ports.any(|port| replica.table::<Port>().get(*port).is_some())
+    };
+    let on = |mirror: &Mirror| {
+        let bridge =
+            replica.table::<Bridge>().iter().find(|row| row.mirrors.contains(&mirror.uuid));
+        bridge.and_then(|row| row.name.parse().ok())
+    };
+    let leftover = |ids: &BTreeMap<String, String>, row, uuid: Uuid| {
+        let interface = ids.get(key::CONTAINER_IFACE)?.parse().ok()?;
+        is_ours(ids).then(|| Leftover { interface, row, uuid: uuid.to_string() })
+    };
+    let id = container.as_str();
+    let qos = replica.table::<Qos>().by_external_id(key::CONTAINER_ID, id);
+    let qos = qos
+        .filter(|row| !used(row))
+        .filter_map(|row| leftover(&row.external_ids, LeftoverRow::Qos, row.uuid));
+    let mirrors = replica.table::<Mirror>().by_external_id(key::CONTAINER_ID, id);
+    let mirrors = mirrors.filter(|row| !of_port(row)).filter_map(|row| {
+        leftover(&row.external_ids, LeftoverRow::Mirror { bridge: on(row)? }, row.uuid)
+    });
+    qos.chain(mirrors).collect()
 }
 
 fn interfaces_of<'a>(
@@ -289,7 +291,6 @@ fn observed(
     // ovs-docker and everybody else give a port the name of its one interface.
     let port = replica.table::<Port>().by_name(&interface.name)?;
     let bridge = replica.table::<Bridge>().iter().find(|row| row.ports.contains(&port.uuid))?;
-    let ours = ids.get(key::OWNER).is_some_and(|owner| owner == OWNER);
     Some(ObservedPort {
         name: interface.name.parse().ok()?,
         bridge: bridge.name.parse().ok()?,
@@ -298,17 +299,7 @@ fn observed(
             interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
         },
         start: ids.get(key::CONTAINER_START).cloned().map(Start),
-        owner: if ours { Owner::Us } else { Owner::Other },
-        config: PortConfig { tag: port.tag.and_then(|tag| tag.to_string().parse().ok()) },
+        owner: if is_ours(ids) { Owner::Us } else { Owner::Other },
+        config: columns::read(replica, port, interface),
     })
-}
-
-fn tag(vlan: Vlan) -> i64 {
-    vlan.get().into()
-}
-
-/// Marks a port as one that does not outlive a reboot: `ovs-ctl start --delete-transient-ports`
-/// removes it before ovs-vswitchd starts (ovs-ctl(8)).
-fn transient() -> BTreeMap<String, String> {
-    BTreeMap::from([("transient".to_owned(), "true".to_owned())])
 }

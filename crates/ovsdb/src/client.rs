@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::bundle::Bundle;
 use crate::endpoint::Endpoint;
 use crate::message;
 use crate::monitor::Monitor;
@@ -20,6 +21,7 @@ use crate::row::Row;
 use crate::session::{Command, RequestError};
 use crate::table::Change;
 use crate::transaction::Transaction;
+use crate::update::{FoldError, TableUpdates};
 
 mod connection;
 mod error;
@@ -176,12 +178,16 @@ impl Client {
     ///
     /// See [`TransactError`]; without a connection it fails at once.
     pub async fn transact(&self, tx: Transaction) -> Result<Reply, TransactError> {
-        self.begin(&tx)?.reply(&tx).await
+        self.execute(&Bundle::new(&[tx])).await
     }
 
-    /// Sends a transaction, now.
-    fn begin(&self, tx: &Transaction) -> Result<InFlight<'_>, TransactError> {
-        let params = tx.params(&self.shared.database);
+    async fn execute(&self, bundle: &Bundle<'_>) -> Result<Reply, TransactError> {
+        self.begin(bundle)?.reply(bundle).await
+    }
+
+    /// Sends transactions, now.
+    fn begin(&self, bundle: &Bundle<'_>) -> Result<InFlight<'_>, TransactError> {
+        let params = bundle.params(&self.shared.database);
         self.send("transact", params).map_err(|error| TransactError::Encode(Arc::new(error)))
     }
 
@@ -221,10 +227,10 @@ impl InFlight<'_> {
         })
     }
 
-    /// Waits for the response to a transaction.
-    async fn reply(self, tx: &Transaction) -> Result<Reply, TransactError> {
+    /// Waits for the response to transactions.
+    async fn reply(self, bundle: &Bundle<'_>) -> Result<Reply, TransactError> {
         let result = self.response().await?;
-        match parse_reply(tx, &result)? {
+        match parse_reply(bundle, &result)? {
             Verdict::Committed(reply) => Ok(reply),
             Verdict::Failed(error) => Err(error.into()),
         }
@@ -263,6 +269,21 @@ impl Shared {
 
     fn read(&self) -> RwLockReadGuard<'_, Replica> {
         self.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Only the task behind the client changes rows, so between staging changes and committing them
+    // there are no others, and who reads need not wait while they are parsed.
+
+    fn fold(&self, updates: TableUpdates<'_>) -> Result<(), FoldError> {
+        let changes = self.read().stage(updates)?;
+        self.write().commit(changes);
+        Ok(())
+    }
+
+    fn replace(&self, snapshot: TableUpdates<'_>) -> Result<(), FoldError> {
+        let changes = self.read().stage_snapshot(snapshot)?;
+        self.write().commit(changes);
+        Ok(())
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Replica> {

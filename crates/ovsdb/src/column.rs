@@ -60,6 +60,26 @@ pub(crate) enum Target {
     Inserted(NamedUuid),
 }
 
+impl Target {
+    /// What an atom points at, if it is a reference.
+    pub(crate) const fn of(atom: &Atom) -> Option<Self> {
+        match atom {
+            Atom::Uuid(uuid) => Some(Self::Existing(*uuid)),
+            Atom::NamedUuid(name) => Some(Self::Inserted(*name)),
+            _ => None,
+        }
+    }
+}
+
+impl From<Target> for Atom {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Existing(uuid) => Self::Uuid(uuid),
+            Target::Inserted(name) => Self::NamedUuid(name),
+        }
+    }
+}
+
 impl<R> Ref<R> {
     pub(crate) const fn inserted(name: NamedUuid) -> Self {
         Self { target: Target::Inserted(name), row: PhantomData }
@@ -78,10 +98,7 @@ impl<R> From<Uuid> for Ref<R> {
 
 impl<R> IntoAtom for Ref<R> {
     fn into_atom(self) -> Atom {
-        match self.target {
-            Target::Existing(uuid) => Atom::Uuid(uuid),
-            Target::Inserted(name) => Atom::NamedUuid(name),
-        }
+        self.target.into()
     }
 }
 

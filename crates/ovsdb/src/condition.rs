@@ -22,7 +22,7 @@ pub struct Where<R> {
 /// One `<condition>`: a column, a function and a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Clause {
-    column: &'static str,
+    pub(crate) column: &'static str,
     function: &'static str,
     value: Value,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::bundle::Bundle;
 use crate::message::{Decoder, Limits, Message};
 use crate::monitor::Monitor;
 use crate::replica::Replica;
@@ -63,6 +64,7 @@ fn read(frame: &[u8]) {
     let mut tx = Transaction::new();
     tx.insert(crate::Insert::<Port>::new());
     let selected = tx.select(Port::NAME.eq("p0"));
+    let bundle = Bundle::new(std::slice::from_ref(&tx));
     let content = match Message::parse(frame) {
         Ok(Message::Response { result, .. }) => match result {
             Ok(result) => result,
@@ -78,8 +80,10 @@ fn read(frame: &[u8]) {
         }
     };
     let _ = serde_json::from_str::<Schema>(content.get());
-    let _ = serde_json::from_str::<TableUpdates<'_>>(content.get());
-    if let Ok(crate::reply::Verdict::Committed(reply)) = parse_reply(&tx, content) {
+    if let Ok(updates) = serde_json::from_str::<TableUpdates<'_>>(content.get()) {
+        let _ = Monitor::new("db").table::<Port>().empty_replica().fold(updates);
+    }
+    if let Ok(crate::reply::Verdict::Committed(reply)) = parse_reply(&bundle, content) {
         let _ = reply.rows(selected);
     }
 }

@@ -44,7 +44,7 @@
 //!
 //! The layers, from the wire up: `value`, `message`, `session` (one connection), `update`, `table`
 //! and `replica` (folding, pure), `client`. Beside them `column`, `condition`, `mutation`,
-//! `operation`, `transaction` and `reply`, also pure.
+//! `operation`, `transaction`, `bundle` and `reply`, also pure.
 //!
 //! [RFC 7047]: https://www.rfc-editor.org/rfc/rfc7047
 
@@ -52,6 +52,7 @@ pub mod schema;
 pub mod tables;
 
 mod backoff;
+mod bundle;
 mod client;
 mod column;
 mod condition;

@@ -19,9 +19,9 @@ pub struct Mutation<R> {
 /// One `<mutation>`: a column, a mutator and a value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Mutate {
-    column: &'static str,
-    mutator: &'static str,
-    value: Value,
+    pub(crate) column: &'static str,
+    pub(crate) mutator: &'static str,
+    pub(crate) value: Value,
 }
 
 impl Serialize for Mutate {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::row::Row;
-use crate::table::{AnyTable, Table, not_monitored};
+use crate::table::{AnyTable, Staged, Table, not_monitored};
 use crate::update::{FoldError, TableUpdates};
 
 /// The monitored tables, as the server last told. Every state of it is one that the database had.
@@ -62,51 +62,57 @@ impl Replica {
 
     /// Folds the changes of one message: all of them or, on an error, none.
     pub(crate) fn fold(&mut self, updates: TableUpdates<'_>) -> Result<(), FoldError> {
-        let staged = self.stage(updates);
-        self.finish(staged)
+        let changes = self.stage(updates)?;
+        self.commit(changes);
+        Ok(())
     }
 
     /// Takes a snapshot as the new contents of all tables; one that it does not name is empty.
     ///
     /// On an error nothing changes.
     pub(crate) fn replace(&mut self, snapshot: TableUpdates<'_>) -> Result<(), FoldError> {
-        let staged = self.stage_snapshot(snapshot);
-        self.finish(staged)
-    }
-
-    fn stage(&mut self, updates: TableUpdates<'_>) -> Result<(), FoldError> {
-        for (name, rows) in updates.0 {
-            match self.tables.get_mut(name.as_ref()) {
-                Some(table) => table.stage(rows)?,
-                None => {
-                    return Err(FoldError::UnknownTable { table: name.into_owned() });
-                }
-            }
-        }
+        let changes = self.stage_snapshot(snapshot)?;
+        self.commit(changes);
         Ok(())
     }
 
-    fn stage_snapshot(&mut self, snapshot: TableUpdates<'_>) -> Result<(), FoldError> {
-        let mut rows: HashMap<_, _> = snapshot.0.into_iter().collect();
-        for (name, table) in &mut self.tables {
-            table.stage_snapshot(rows.remove(*name).unwrap_or_default())?;
-        }
-        match rows.into_keys().next() {
+    /// Reads the changes of one message, for [`Self::commit`].
+    pub(crate) fn stage(&self, updates: TableUpdates<'_>) -> Result<Changes, FoldError> {
+        let tables = updates.0.into_iter().map(|(name, updates)| {
+            let Some((name, table)) = self.tables.get_key_value(name.as_ref()) else {
+                return Err(FoldError::UnknownTable { table: name.into_owned() });
+            };
+            Ok((*name, table.stage(updates)?))
+        });
+        Ok(Changes(tables.collect::<Result<_, _>>()?))
+    }
+
+    /// Reads a snapshot, and finds what differs from it, for [`Self::commit`].
+    pub(crate) fn stage_snapshot(&self, snapshot: TableUpdates<'_>) -> Result<Changes, FoldError> {
+        let mut snapshot: HashMap<_, _> = snapshot.0.into_iter().collect();
+        let tables = self.tables.iter().map(|(name, table)| {
+            table.stage_snapshot(snapshot.remove(*name)).map(|staged| (*name, staged))
+        });
+        let changes = Changes(tables.collect::<Result<_, _>>()?);
+        match snapshot.into_keys().next() {
             Some(table) => Err(FoldError::UnknownTable { table: table.into_owned() }),
-            None => Ok(()),
+            None => Ok(changes),
         }
     }
 
-    fn finish(&mut self, staged: Result<(), FoldError>) -> Result<(), FoldError> {
-        for table in self.tables.values_mut() {
-            match staged {
-                Ok(()) => table.commit(),
-                Err(_) => table.discard(),
+    /// Makes changes that were staged since the last ones were made.
+    pub(crate) fn commit(&mut self, changes: Changes) {
+        for (name, staged) in changes.0 {
+            if let Some(table) = self.tables.get_mut(name) {
+                table.commit(staged);
             }
         }
-        staged
     }
 }
+
+/// What one message changes, by table.
+#[must_use = "nothing has changed yet"]
+pub(crate) struct Changes(Vec<(&'static str, Staged)>);
 
 impl fmt::Debug for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

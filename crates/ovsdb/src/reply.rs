@@ -1,5 +1,6 @@
 //! What the server answered to a transaction (RFC 7047 sections 4.1.3 and 5.2).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,12 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::bundle::Bundle;
 use crate::column::{Ref, Target};
 use crate::operation::Operation;
 use crate::row::Row;
 use crate::transaction::{Counted, Selected, Transaction};
-use crate::update::{FoldError, RawColumns, fold_columns};
-use crate::value::UuidText;
+use crate::update::{FoldError, read_columns};
+use crate::value::{Tag, UuidText};
 
 /// The results of a transaction that was committed, by the handles of its operations.
 #[derive(Debug)]
@@ -63,23 +65,20 @@ impl Reply {
         let Some(Outcome::Rows(rows)) = self.outcome(operation.serial) else {
             return Ok(Vec::new());
         };
-        let rows: Vec<RawColumns<'_>> = serde_json::from_str(rows.get())?;
+        let rows: Vec<&RawValue> = serde_json::from_str(rows.get())?;
         rows.into_iter()
-            .map(|mut columns| {
-                let mut row = R::new(columns.take_uuid()?);
-                fold_columns(&mut row, columns)?;
-                Ok(row)
+            .map(|columns| {
+                let Identity { uuid: Tagged(_, UuidText(uuid)) } =
+                    serde_json::from_str(columns.get())?;
+                read_columns(columns, R::new(uuid))
             })
             .collect()
     }
 
-    /// The replies of the transactions that this one was made of, which had so many operations.
-    pub(crate) fn split(self, lengths: &[usize]) -> Vec<Self> {
+    /// The reply to each of the transactions that this is the reply to.
+    pub(crate) fn split(self, txs: &[Transaction]) -> impl Iterator<Item = Self> {
         let mut outcomes = self.outcomes.into_iter();
-        let parts = lengths
-            .iter()
-            .map(|length| Self { outcomes: outcomes.by_ref().take(*length).collect() });
-        parts.collect()
+        txs.iter().map(move |tx| Self { outcomes: outcomes.by_ref().take(tx.len()).collect() })
     }
 
     fn outcome(&self, serial: u64) -> Option<&Outcome> {
@@ -250,16 +249,58 @@ impl RpcError {
 
 /// A result on the wire: an object per operation, `null` for those after the one that failed.
 #[derive(Deserialize)]
-struct RawResult {
-    uuid: Option<Tagged>,
-    count: Option<u64>,
-    rows: Option<Box<RawValue>>,
-    error: Option<String>,
-    details: Option<String>,
+#[serde(from = "Members<'a>", bound(deserialize = "'de: 'a"))]
+enum RawResult<'a> {
+    Inserted(Uuid),
+    Count(u64),
+    Rows(&'a RawValue),
+    Error { kind: ErrorKind, details: Option<String> },
+    Nothing,
 }
 
 #[derive(Deserialize)]
-struct Tagged(#[allow(dead_code, reason = "the tag")] String, UuidText);
+struct Members<'a> {
+    uuid: Option<Tagged>,
+    count: Option<u64>,
+    #[serde(borrow)]
+    rows: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<Cow<'a, str>>,
+    details: Option<String>,
+}
+
+/// What a row found by a `select` is known by.
+#[derive(Deserialize)]
+struct Identity {
+    #[serde(rename = "_uuid")]
+    uuid: Tagged,
+}
+
+#[derive(Deserialize)]
+struct Tagged(#[allow(dead_code, reason = "the tag")] Tag, UuidText);
+
+impl RawResult<'_> {
+    fn error(&self) -> Option<(&ErrorKind, Option<&str>)> {
+        match self {
+            Self::Error { kind, details } => Some((kind, details.as_deref())),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> From<Members<'a>> for RawResult<'a> {
+    fn from(members: Members<'a>) -> Self {
+        match members {
+            Members { error: Some(error), details, .. } => {
+                Self::Error { kind: ErrorKind::from(error.as_ref()), details }
+            }
+            Members { uuid: Some(Tagged(_, UuidText(uuid))), .. } => Self::Inserted(uuid),
+            Members { count: Some(count), .. } => Self::Count(count),
+            Members { rows: Some(rows), .. } => Self::Rows(rows),
+            _ => Self::Nothing,
+        }
+    }
+}
 
 /// The result array could not be understood.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -294,49 +335,53 @@ pub(crate) enum Verdict {
 ///
 /// A failed operation has an error at its index and `null` after it. When all operations do well
 /// but the commit fails, there is one more element than operations, the error (section 4.1.3).
-pub(crate) fn parse_reply(tx: &Transaction, result: &RawValue) -> Result<Verdict, MalformedReply> {
-    let results: Vec<Option<RawResult>> = serde_json::from_str(result.get())?;
-    let mut results = results.into_iter();
-    let mut outcomes = Vec::with_capacity(tx.len());
-    for (index, (serial, operation)) in tx.operations().iter().enumerate() {
-        let missing = || MalformedReply::Missing { index, operation: operation.to_string() };
-        let result = results.next().flatten().ok_or_else(missing)?;
-        if let Some(error) = result.error {
-            return Ok(Verdict::Failed(OperationError {
-                index: Some(index),
-                operation: operation.to_string(),
-                kind: ErrorKind::from(error.as_str()),
-                details: result.details,
-            }));
-        }
-        outcomes.push((*serial, outcome(operation, result).ok_or_else(missing)?));
-    }
-    if let Some(RawResult { error: Some(error), details, .. }) = results.next().flatten() {
+pub(crate) fn parse_reply(
+    bundle: &Bundle<'_>,
+    result: &RawValue,
+) -> Result<Verdict, MalformedReply> {
+    let results: Vec<Option<RawResult<'_>>> = serde_json::from_str(result.get())?;
+    // Not every operation need have been sent in its turn, so an error first.
+    let errors = results.iter().enumerate().take(bundle.len() + 1);
+    let error =
+        errors.filter_map(|(place, result)| Some((place, result.as_ref()?.error()?))).next();
+    if let Some((failed, (kind, details))) = error {
+        let mut operations = bundle.operations().enumerate();
+        let found = operations.find(|(_, (_, place))| *place == failed);
         return Ok(Verdict::Failed(OperationError {
-            index: None,
-            operation: "commit".to_owned(),
-            kind: ErrorKind::from(error.as_str()),
-            details,
+            index: found.map(|(index, _)| index),
+            operation: found.map_or("commit".to_owned(), |(_, ((_, one), _))| one.to_string()),
+            kind: kind.clone(),
+            details: details.map(str::to_owned),
         }));
     }
-    Ok(Verdict::Committed(Reply { outcomes }))
+    let outcomes = bundle.operations().enumerate().map(|(index, ((serial, operation), place))| {
+        let result = results.get(place).and_then(Option::as_ref);
+        match result.and_then(|result| outcome(operation, result)) {
+            Some(outcome) => Ok((*serial, outcome)),
+            None => Err(MalformedReply::Missing { index, operation: operation.to_string() }),
+        }
+    });
+    Ok(Verdict::Committed(Reply { outcomes: outcomes.collect::<Result<_, _>>()? }))
 }
 
-fn outcome(operation: &Operation, result: RawResult) -> Option<Outcome> {
-    Some(match operation {
-        Operation::Insert { .. } => {
-            let Tagged(_, UuidText(uuid)) = result.uuid?;
-            Outcome::Inserted(uuid)
-        }
-        Operation::Select { .. } => Outcome::Rows(result.rows?),
-        Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. } => {
-            Outcome::Count(result.count?)
-        }
-        Operation::Wait { .. }
-        | Operation::Commit { .. }
-        | Operation::Abort
-        | Operation::Comment { .. }
-        | Operation::Assert { .. } => Outcome::Done,
+/// What a result means to its operation; `None` if it is one of another kind of operation.
+fn outcome(operation: &Operation, result: &RawResult<'_>) -> Option<Outcome> {
+    Some(match (operation, result) {
+        (Operation::Insert { .. }, RawResult::Inserted(uuid)) => Outcome::Inserted(*uuid),
+        (Operation::Select { .. }, RawResult::Rows(rows)) => Outcome::Rows((*rows).to_owned()),
+        (
+            Operation::Update { .. } | Operation::Mutate { .. } | Operation::Delete { .. },
+            RawResult::Count(count),
+        ) => Outcome::Count(*count),
+        (
+            Operation::Wait { .. }
+            | Operation::Commit { .. }
+            | Operation::Abort
+            | Operation::Comment { .. }
+            | Operation::Assert { .. },
+            _,
+        ) => Outcome::Done,
+        _ => return None,
     })
 }
 

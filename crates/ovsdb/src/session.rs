@@ -185,7 +185,11 @@ impl Session {
                 if reply.is_closed() {
                     return Ok(());
                 }
-                self.outgoing.bytes.extend(text);
+                if self.outgoing.bytes.is_empty() {
+                    self.outgoing.bytes = text;
+                } else {
+                    self.outgoing.bytes.extend(text);
+                }
                 self.pending.insert(id, reply);
             }
             Command::Cancel { id } => {

@@ -6,11 +6,12 @@ use std::any::{Any, type_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::row::Row;
-use crate::update::{FoldError, RawColumns, RowUpdate, RowUpdates, fold_columns, fold_diffs};
+use crate::update::{FoldError, NewRows, Rows, read_updates};
 
 /// What happened to one row: an insert has no `old`, a delete no `new`.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,12 +27,10 @@ pub struct Change<R> {
 /// The rows of one table, as the server last told.
 #[derive(Debug)]
 pub struct Table<R> {
-    rows: HashMap<Uuid, Arc<R>>,
+    rows: Rows<R>,
     names: HashMap<String, Uuid>,
     external_ids: ExternalIds,
     subscribers: Vec<mpsc::UnboundedSender<Change<R>>>,
-    /// Rows that will be put, or deleted, once all of a message has proved sound.
-    staged: Vec<(Uuid, Option<R>)>,
 }
 
 /// Which rows have a pair of key and value among their `external_ids`.
@@ -44,7 +43,6 @@ impl<R: Row> Table<R> {
             names: HashMap::new(),
             external_ids: HashMap::new(),
             subscribers: Vec::new(),
-            staged: Vec::new(),
         }
     }
 
@@ -92,13 +90,11 @@ impl<R: Row> Table<R> {
     }
 
     /// Puts or removes one row. Every change of the table passes here.
-    fn set(&mut self, uuid: Uuid, new: Option<R>) {
-        let old = self.rows.get(&uuid);
-        if old.map(Arc::as_ref) == new.as_ref() {
+    fn set(&mut self, uuid: Uuid, new: Option<Arc<R>>) {
+        let old = self.rows.get(&uuid).cloned();
+        if old == new {
             return;
         }
-        let old = old.cloned();
-        let new = new.map(Arc::new);
         self.index(uuid, old.as_deref(), new.as_deref());
         match &new {
             Some(row) => self.rows.insert(uuid, Arc::clone(row)),
@@ -167,70 +163,48 @@ fn remove(index: &mut ExternalIds, key: &str, value: &str, uuid: Uuid) {
 ///
 /// Changes are staged first, and committed only when all tables could take theirs.
 pub(crate) trait AnyTable: Any + Send + Sync {
-    /// Stages the changes of one message.
-    fn stage(&mut self, updates: RowUpdates<'_>) -> Result<(), FoldError>;
+    /// Reads the changes of one message.
+    fn stage(&self, updates: &RawValue) -> Result<Staged, FoldError>;
 
-    /// Stages what differs between the rows and a snapshot.
-    fn stage_snapshot(&mut self, snapshot: RowUpdates<'_>) -> Result<(), FoldError>;
+    /// Reads a snapshot, and finds what differs between the rows and it.
+    fn stage_snapshot(&self, snapshot: Option<&RawValue>) -> Result<Staged, FoldError>;
 
-    /// Makes the changes staged.
-    fn commit(&mut self);
-
-    /// Forgets the changes staged.
-    fn discard(&mut self);
+    /// Makes the changes that this table has staged.
+    fn commit(&mut self, staged: Staged);
 }
+
+/// [`NewRows`] of a table whose row type is forgotten.
+pub(crate) type Staged = Box<dyn Any + Send>;
 
 impl<R: Row> AnyTable for Table<R> {
-    fn stage(&mut self, updates: RowUpdates<'_>) -> Result<(), FoldError> {
-        for (uuid, update) in updates {
-            let old = self.rows.get(&uuid).ok_or(FoldError::UnknownRow { table: R::TABLE, uuid });
-            let new = match update {
-                RowUpdate::Whole(columns) => Some(whole(uuid, columns)?),
-                RowUpdate::Modify(diffs) => {
-                    let mut row = R::clone(old?);
-                    fold_diffs(&mut row, diffs)?;
-                    Some(row)
-                }
-                RowUpdate::Delete => old.map(|_| None)?,
-            };
-            self.staged.push((uuid, new));
-        }
-        Ok(())
+    fn stage(&self, updates: &RawValue) -> Result<Staged, FoldError> {
+        Ok(Box::new(read_updates(updates, &self.rows)?))
     }
 
-    fn stage_snapshot(&mut self, snapshot: RowUpdates<'_>) -> Result<(), FoldError> {
+    fn stage_snapshot(&self, snapshot: Option<&RawValue>) -> Result<Staged, FoldError> {
+        let mut rows: NewRows<R> = match snapshot {
+            // There are only whole rows in it, that is, no changes of others.
+            Some(snapshot) => read_updates(snapshot, &HashMap::new())?,
+            None => Vec::new(),
+        };
         let mut gone: HashSet<Uuid> = self.rows.keys().copied().collect();
-        for (uuid, update) in snapshot {
-            let RowUpdate::Whole(columns) = update else {
-                return Err(FoldError::UnknownRow { table: R::TABLE, uuid });
-            };
-            gone.remove(&uuid);
-            self.staged.push((uuid, Some(whole(uuid, columns)?)));
+        for (uuid, _) in &rows {
+            gone.remove(uuid);
         }
-        self.staged.extend(gone.into_iter().map(|uuid| (uuid, None)));
-        Ok(())
+        rows.extend(gone.into_iter().map(|uuid| (uuid, None)));
+        Ok(Box::new(rows))
     }
 
-    fn commit(&mut self) {
-        let staged = std::mem::take(&mut self.staged);
+    fn commit(&mut self, staged: Staged) {
+        let Ok(mut rows) = staged.downcast::<NewRows<R>>() else { return };
         // Deletions first, so that a subscriber sees a name given up before it sees it taken.
-        for (uuid, _) in staged.iter().filter(|(_, new)| new.is_none()) {
-            self.set(*uuid, None);
+        for (uuid, _) in rows.extract_if(.., |(_, row)| row.is_none()) {
+            self.set(uuid, None);
         }
-        for (uuid, new) in staged.into_iter().filter(|(_, new)| new.is_some()) {
-            self.set(uuid, new);
+        for (uuid, row) in *rows {
+            self.set(uuid, row);
         }
     }
-
-    fn discard(&mut self) {
-        self.staged.clear();
-    }
-}
-
-fn whole<R: Row>(uuid: Uuid, columns: RawColumns<'_>) -> Result<R, FoldError> {
-    let mut row = R::new(uuid);
-    fold_columns(&mut row, columns)?;
-    Ok(row)
 }
 
 /// Ends a program that asks for a table that it does not follow.

@@ -6,8 +6,6 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use serde::ser::{Serialize, SerializeSeq, Serializer};
-
 use crate::column::{Column, Ref};
 use crate::condition::Where;
 use crate::mutation::Mutation;
@@ -121,6 +119,13 @@ impl<R: Row> Update<R> {
     pub fn set<T: IntoValue>(mut self, column: Column<R, T>, value: impl Into<T>) -> Self {
         self.columns.set(column.name(), value.into().into_value());
         self
+    }
+}
+
+impl<R: Row> From<Update<R>> for Insert<R> {
+    /// A new row with the columns of the update.
+    fn from(update: Update<R>) -> Self {
+        Self { columns: update.columns, row: PhantomData }
     }
 }
 
@@ -275,28 +280,14 @@ impl Transaction {
         })
     }
 
-    /// All operations of these transactions, one after the other.
-    pub(crate) fn concat(parts: Vec<Self>) -> Self {
-        let operations = parts.into_iter().flat_map(|part| part.operations).collect();
-        Self { operations }
-    }
-
-    /// The transactions that this one was made of, which had so many operations.
-    pub(crate) fn split(self, lengths: &[usize]) -> Vec<Self> {
-        let mut operations = self.operations.into_iter();
-        let parts = lengths
-            .iter()
-            .map(|length| Self { operations: operations.by_ref().take(*length).collect() });
-        parts.collect()
+    /// These operations, then those.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.operations.extend(other.operations);
+        self
     }
 
     pub(crate) fn operations(&self) -> &[(u64, Operation)] {
         &self.operations
-    }
-
-    /// The parameters of a `transact` request (RFC 7047 section 4.1.3).
-    pub(crate) fn params<'a>(&'a self, database: &'a str) -> impl Serialize + 'a {
-        Params { database, operations: &self.operations }
     }
 
     fn push(&mut self, operation: Operation) -> u64 {
@@ -310,22 +301,6 @@ impl Transaction {
 fn next_serial() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-struct Params<'a> {
-    database: &'a str,
-    operations: &'a [(u64, Operation)],
-}
-
-impl Serialize for Params<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut seq = serializer.serialize_seq(Some(1 + self.operations.len()))?;
-        seq.serialize_element(self.database)?;
-        for (_, operation) in self.operations {
-            seq.serialize_element(operation)?;
-        }
-        seq.end()
-    }
 }
 
 #[cfg(test)]

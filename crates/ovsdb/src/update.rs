@@ -1,15 +1,17 @@
 //! Table updates on the wire, of `monitor` (RFC 7047 section 4.1.6) and of `monitor_cond`
-//! (ovsdb-server(7), section 4.1.14): parsed, and not yet judged by any table.
+//! (ovsdb-server(7), section 4.1.14), read straight into typed rows.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
-use std::marker::PhantomData;
+use std::sync::Arc;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::row::{Fold, Row};
-use crate::value::{Atom, TypeError, UuidText, Value};
+use crate::value::{TypeError, UuidText, Value};
 
 /// A table update that can't be folded into the replica.
 #[derive(Debug, thiserror::Error)]
@@ -43,106 +45,183 @@ pub enum FoldError {
     },
 }
 
-/// The updates of all tables in one message.
+/// The updates of all tables in one message, those of each table still as text.
 #[derive(Debug)]
-pub(crate) struct TableUpdates<'a>(pub(crate) Vec<(Cow<'a, str>, RowUpdates<'a>)>);
+pub(crate) struct TableUpdates<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
-/// The updates of one table.
-pub(crate) type RowUpdates<'a> = Vec<(Uuid, RowUpdate<'a>)>;
+/// Rows as they are.
+pub(crate) type Rows<R> = HashMap<Uuid, Arc<R>>;
 
-/// What happened to one row.
-#[derive(Debug, PartialEq)]
-pub(crate) enum RowUpdate<'a> {
-    /// This is all of the row; columns that are left out have their defaults.
-    Whole(RawColumns<'a>),
-    /// These columns changed, by these differences.
-    Modify(RawColumns<'a>),
-    /// The row is gone.
-    Delete,
+/// Rows as they will be, or `None` for those that are gone.
+pub(crate) type NewRows<R> = Vec<(Uuid, Option<Arc<R>>)>;
+
+/// Reads the updates of one table, which are about these rows.
+pub(crate) fn read_updates<R: Row>(
+    updates: &RawValue,
+    rows: &Rows<R>,
+) -> Result<NewRows<R>, FoldError> {
+    let mut error = None;
+    let result = read(updates, TableReader { rows, error: &mut error });
+    error.map_or_else(|| Ok(result?), Err)
 }
 
-/// Columns as they came, by name.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct RawColumns<'a>(Vec<(Cow<'a, str>, Value)>);
+/// Reads the whole contents of columns into a row.
+pub(crate) fn read_columns<R: Row>(columns: &RawValue, row: R) -> Result<R, FoldError> {
+    let mut error = None;
+    let result = read(columns, ColumnsReader { row, how: Fold::Replace, error: &mut error });
+    error.map_or_else(|| Ok(result?), Err)
+}
 
-impl RawColumns<'_> {
-    /// Takes the column `_uuid` out.
-    pub(crate) fn take_uuid(&mut self) -> Result<Uuid, FoldError> {
-        let index = self.0.iter().position(|(column, _)| column == "_uuid");
-        match index.map(|index| self.0.swap_remove(index)) {
-            Some((_, Value::Atom(Atom::Uuid(uuid)))) => Ok(uuid),
-            _ => Err(FoldError::Json(de::Error::missing_field("_uuid"))),
+fn read<'a, T: DeserializeSeed<'a>>(
+    text: &'a RawValue,
+    reader: T,
+) -> Result<T::Value, serde_json::Error> {
+    reader.deserialize(&mut serde_json::Deserializer::from_str(text.get()))
+}
+
+// What the readers have against a text that is valid JSON they put into their `error`.
+
+/// Reads the updates of a table.
+struct TableReader<'a, R> {
+    rows: &'a Rows<R>,
+    error: &'a mut Option<FoldError>,
+}
+
+/// Reads the update of a row.
+struct RowReader<'a, R> {
+    uuid: Uuid,
+    now: Option<&'a Arc<R>>,
+    error: &'a mut Option<FoldError>,
+}
+
+/// Reads columns into a row.
+struct ColumnsReader<'a, R> {
+    row: R,
+    how: Fold,
+    error: &'a mut Option<FoldError>,
+}
+
+/// Keeps the reason, and stops the parser.
+fn stop<E: de::Error>(error: &mut Option<FoldError>, reason: FoldError) -> E {
+    *error = Some(reason);
+    E::custom("it does not fit the rows")
+}
+
+impl<'de, R: Row> Visitor<'de> for TableReader<'_, R> {
+    type Value = NewRows<R>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the updates of a table")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<NewRows<R>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(UuidText(uuid)) = map.next_key()? {
+            let now = self.rows.get(&uuid);
+            let row = map.next_value_seed(RowReader { uuid, now, error: &mut *self.error })?;
+            rows.push((uuid, row));
         }
+        Ok(rows)
     }
 }
 
-/// Folds the whole contents of columns into a row.
-pub(crate) fn fold_columns<R: Row>(row: &mut R, columns: RawColumns<'_>) -> Result<(), FoldError> {
-    fold_as(row, columns, Fold::Replace)
-}
+impl<'de, R: Row> Visitor<'de> for RowReader<'_, R> {
+    type Value = Option<Arc<R>>;
 
-/// Folds differences of columns into a row.
-pub(crate) fn fold_diffs<R: Row>(row: &mut R, columns: RawColumns<'_>) -> Result<(), FoldError> {
-    fold_as(row, columns, Fold::Diff)
-}
-
-fn fold_as<R: Row>(row: &mut R, columns: RawColumns<'_>, how: Fold) -> Result<(), FoldError> {
-    for (column, value) in columns.0 {
-        row.fold(&column, value, how).map_err(|source| FoldError::Column {
-            table: R::TABLE,
-            column: column.into_owned(),
-            source,
-        })?;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a row update")
     }
-    Ok(())
-}
 
-/// A JSON object in its own order, without a look at the keys.
-struct Pairs<K, V>(Vec<(K, V)>);
-
-impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de> for Pairs<K, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor<K, V>(PhantomData<(K, V)>);
-
-        impl<'de, K: Deserialize<'de>, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<K, V> {
-            type Value = Pairs<K, V>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<Arc<R>>, A::Error> {
+        let Self { uuid, now, error } = self;
+        let unknown = FoldError::UnknownRow { table: R::TABLE, uuid };
+        let mut update = None;
+        while let Some(member) = map.next_key()? {
+            let (row, how) = match (member, now) {
+                (Member::Initial | Member::Insert | Member::New, _) => {
+                    (R::new(uuid), Fold::Replace)
                 }
-                Ok(Pairs(pairs))
-            }
+                (Member::Modify, Some(now)) => (R::clone(now), Fold::Diff),
+                (Member::Modify, None) => return Err(stop(error, unknown)),
+                (Member::Delete | Member::Old, _) => {
+                    map.next_value::<IgnoredAny>()?;
+                    // "old" next to "new" is no deletion (RFC 7047 section 4.1.6).
+                    update.get_or_insert(None);
+                    continue;
+                }
+            };
+            let row = map.next_value_seed(ColumnsReader { row, how, error: &mut *error })?;
+            update = Some(Some(Arc::new(row)));
         }
-
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
+        match update {
+            Some(None) if now.is_none() => Err(stop(error, unknown)),
+            Some(row) => Ok(row),
+            None => Err(de::Error::custom("a row update without a member")),
+        }
     }
 }
+
+impl<'de, R: Row> Visitor<'de> for ColumnsReader<'_, R> {
+    type Value = R;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("columns by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<R, A::Error> {
+        while let Some(Name(column)) = map.next_key()? {
+            let value: Value = map.next_value()?;
+            if let Err(source) = self.row.fold(&column, value, self.how) {
+                let column = column.into_owned();
+                return Err(stop(
+                    self.error,
+                    FoldError::Column { table: R::TABLE, column, source },
+                ));
+            }
+        }
+        Ok(self.row)
+    }
+}
+
+macro_rules! read_an_object {
+    ($($reader:ident),*) => {
+        $(impl<'de, R: Row> DeserializeSeed<'de> for $reader<'_, R> {
+            type Value = <Self as Visitor<'de>>::Value;
+
+            fn deserialize<D: Deserializer<'de>>(self, object: D) -> Result<Self::Value, D::Error> {
+                object.deserialize_map(self)
+            }
+        })*
+    };
+}
+
+read_an_object!(TableReader, RowReader, ColumnsReader);
 
 /// A name of a table or column, borrowed from the message.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for RawColumns<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Pairs(pairs) = Pairs::<Name<'a>, Value>::deserialize(deserializer)?;
-        Ok(Self(pairs.into_iter().map(|(Name(name), value)| (name, value)).collect()))
-    }
-}
-
 impl<'de: 'a, 'a> Deserialize<'de> for TableUpdates<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        type Rows<'a> = Pairs<UuidText, RowUpdate<'a>>;
-        let Pairs(tables) = Pairs::<Name<'a>, Rows<'a>>::deserialize(deserializer)?;
-        let tables = tables.into_iter().map(|(Name(table), Pairs(rows))| {
-            (table, rows.into_iter().map(|(UuidText(uuid), update)| (uuid, update)).collect())
-        });
-        Ok(Self(tables.collect()))
+        struct TablesVisitor;
+
+        impl<'de> Visitor<'de> for TablesVisitor {
+            type Value = TableUpdates<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the updates of tables")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut tables = Vec::new();
+                while let Some((Name(table), updates)) = map.next_entry()? {
+                    tables.push((table, updates));
+                }
+                Ok(TableUpdates(tables))
+            }
+        }
+
+        deserializer.deserialize_map(TablesVisitor)
     }
 }
 
@@ -162,40 +241,6 @@ enum Member {
     Old,
     /// `update`: all monitored columns as they are.
     New,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for RowUpdate<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct UpdateVisitor;
-
-        impl<'de> Visitor<'de> for UpdateVisitor {
-            type Value = RowUpdate<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a row update")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut update = None;
-                while let Some(member) = map.next_key()? {
-                    match member {
-                        Member::Initial | Member::Insert | Member::New => {
-                            update = Some(RowUpdate::Whole(map.next_value()?));
-                        }
-                        Member::Modify => update = Some(RowUpdate::Modify(map.next_value()?)),
-                        Member::Delete | Member::Old => {
-                            map.next_value::<IgnoredAny>()?;
-                            // "old" next to "new" is no deletion (RFC 7047 section 4.1.6).
-                            update.get_or_insert(RowUpdate::Delete);
-                        }
-                    }
-                }
-                update.ok_or_else(|| de::Error::invalid_length(0, &self))
-            }
-        }
-
-        deserializer.deserialize_map(UpdateVisitor)
-    }
 }
 
 #[cfg(test)]

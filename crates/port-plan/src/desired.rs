@@ -3,9 +3,11 @@
 use std::fmt;
 
 use crate::container::{Container, Network, Start, State};
-use crate::labels::{self, Mistake, Wanted};
+use crate::labels::{self, Addressing, Mistake, Wanted};
+use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
+use crate::rules::Rules;
 use crate::spec::{Defaults, PortKey, PortSpec};
 
 /// What a container is to have.
@@ -13,15 +15,24 @@ use crate::spec::{Defaults, PortKey, PortSpec};
 pub enum Desired {
     /// Nothing: it does not run, is gone, or has no label of ours.
     Nothing,
-    /// Ports, one for each interface; at least one, in the order of the interfaces' names.
-    Ports(Vec<PortSpec>),
+    /// Ports, each interface by itself.
+    Ports(DesiredPorts),
     /// Nothing, because its labels have mistakes; never an empty list.
     Mistaken(Vec<Mistake>),
     /// Nothing, because what it asks for is not allowed.
     Refused(Refusal),
 }
 
-/// Why a container gets no port although its labels are sound.
+/// What the interfaces of a container are to have, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DesiredPorts {
+    /// The ports to be had.
+    pub specs: Vec<PortSpec>,
+    /// The interfaces that get none, and why.
+    pub refused: Vec<(LinkName, Refusal)>,
+}
+
+/// Why a container or one of its interfaces gets no port although its labels are sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// It shares the host's network namespace; its interface would be the host's.
@@ -30,15 +41,17 @@ pub enum Refusal {
     ContainerNetwork(String),
     /// Somebody else has made a port for the same interface.
     ForeignPort(String),
+    /// The configuration allows no mirror to this port.
+    MirrorPort(LinkName),
 }
 
 impl Desired {
     /// What this container is to have.
-    pub fn of(container: &Container, defaults: &Defaults) -> Self {
+    pub fn of(container: &Container, rules: &Rules) -> Self {
         let State::Running { pid: _, start } = &container.state else {
             return Self::Nothing;
         };
-        let wanted = match labels::parse(&container.labels, defaults) {
+        let wanted = match labels::parse(&container.labels, &rules.defaults) {
             Ok(wanted) if wanted.is_empty() => return Self::Nothing,
             Ok(wanted) => wanted,
             Err(mistakes) => return Self::Mistaken(mistakes),
@@ -50,40 +63,93 @@ impl Desired {
                 return Self::Refused(Refusal::ContainerNetwork(other.clone()));
             }
         }
-        let spec = |wanted| port(container, start, defaults, wanted);
-        Self::Ports(wanted.into_iter().filter_map(spec).collect())
+        let mut ports = DesiredPorts::default();
+        for wanted in wanted {
+            match allowed(&wanted, rules) {
+                Ok(()) => ports.specs.push(port(container, start, &rules.defaults, wanted)),
+                Err(refusal) => ports.refused.push((wanted.interface, refusal)),
+            }
+        }
+        Self::Ports(ports)
     }
 
     /// The ports that it is to have.
-    pub fn ports(&self) -> &[PortSpec] {
+    pub fn specs(&self) -> &[PortSpec] {
+        self.ports().map_or(&[], |ports| &ports.specs)
+    }
+
+    /// The interfaces that get no port, and why.
+    pub fn refused(&self) -> &[(LinkName, Refusal)] {
+        self.ports().map_or(&[], |ports| &ports.refused)
+    }
+
+    fn ports(&self) -> Option<&DesiredPorts> {
         match self {
-            Self::Ports(specs) => specs,
-            Self::Nothing | Self::Mistaken(_) | Self::Refused(_) => &[],
+            Self::Ports(ports) => Some(ports),
+            Self::Nothing | Self::Mistaken(_) | Self::Refused(_) => None,
         }
     }
 }
 
-fn port(
-    container: &Container,
-    start: &Start,
-    defaults: &Defaults,
-    wanted: Wanted,
-) -> Option<PortSpec> {
-    let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
-    // `parse` gives at least one address.
-    let first = addresses.first().map(ipnet::IpNet::addr)?;
-    Some(PortSpec {
+/// What an interface asks for is within the rules.
+fn allowed(wanted: &Wanted, rules: &Rules) -> Result<(), Refusal> {
+    match &wanted.mirror {
+        Some(output) if !rules.mirror_ports.contains(output) => {
+            Err(Refusal::MirrorPort(output.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn port(container: &Container, start: &Start, defaults: &Defaults, wanted: Wanted) -> PortSpec {
+    let addresses = match &wanted.addressing {
+        Addressing::Given(addresses) => addresses.clone(),
+        Addressing::None => Vec::new(),
+    };
+    let routes = wanted.all_routes(&addresses);
+    let Wanted {
+        bridge,
+        interface,
+        addressing: _,
+        gateways: _,
+        routes: _,
+        metric: _,
+        mtu,
+        mac,
+        vlan,
+        trunks,
+        vlan_mode,
+        ingress_rate,
+        ingress_burst,
+        egress_rate,
+        mirror,
+        ofport_request,
+    } = wanted;
+    let derived = || match addresses.first() {
+        Some(first) => MacAddress::derive(&bridge, vlan, &first.addr()),
+        None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.name)),
+    };
+    PortSpec {
+        mac: mac.unwrap_or_else(derived),
         key: PortKey { container: container.id.clone(), interface },
         container_name: container.name.clone(),
         start: start.clone(),
-        mac: mac.unwrap_or_else(|| MacAddress::derive(&bridge, vlan, first)),
         bridge,
         bridge_datapath: defaults.datapath,
-        config: PortConfig { tag: vlan },
+        config: PortConfig {
+            tag: vlan,
+            trunks,
+            vlan_mode,
+            ingress_rate,
+            ingress_burst,
+            egress_rate,
+            ofport_request,
+            mirror,
+        },
         mtu,
         addresses,
-        gateways,
-    })
+        routes,
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -96,6 +162,10 @@ impl fmt::Display for Refusal {
             Self::ContainerNetwork(other) => write!(
                 f,
                 "it shares the network namespace of container {other}; set the labels there"
+            ),
+            Self::MirrorPort(port) => write!(
+                f,
+                "the configuration allows no mirror to {port}; its operator may list it in mirror_ports"
             ),
             Self::ForeignPort(port) => write!(
                 f,

@@ -11,26 +11,36 @@
 
 mod container;
 mod desired;
+mod kilobits;
 pub mod labels;
 mod link_name;
 mod mac;
 mod observed;
 mod plan;
 mod port_config;
+mod route;
+mod rules;
 mod spec;
 mod status;
 mod step;
+mod trunks;
 mod vlan;
 
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
-pub use desired::{Desired, Refusal};
+pub use desired::{Desired, DesiredPorts, Refusal};
+pub use kilobits::{InvalidKilobits, Kilobits};
 pub use labels::Mistake;
 pub use link_name::{InvalidLinkName, LinkName};
 pub use mac::{InvalidMac, MacAddress};
-pub use observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
+pub use observed::{
+    Leftover, LeftoverRow, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner,
+};
 pub use plan::{Placed, Plan, PortPlan, plan};
 pub use port_config::{PortColumn, PortConfig};
+pub use route::Route;
+pub use rules::Rules;
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
 pub use status::{Backoff, Readiness};
 pub use step::{LinkRepair, LinkSpec, Step};
+pub use trunks::{InvalidTrunks, InvalidVlanMode, Trunks, VlanMode};
 pub use vlan::{InvalidVlan, Vlan};

@@ -1,7 +1,6 @@
 //! Unicast MAC addresses, given by a label or derived so that they stay the same.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -36,12 +35,13 @@ impl MacAddress {
 
     /// The address that an interface gets when no label gives one.
     ///
-    /// It depends on the bridge, the VLAN and the IP address alone, so it survives restarts and
+    /// It depends on the bridge, the VLAN and what makes the interface the same one again: its first IP
+    /// address or, without any, the names of container and interface. So it survives restarts and
     /// re-creation of the container, and its peers' ARP entries stay true. It is the first six bytes of
-    /// SHA-256 over `BRIDGE VLAN ADDRESS` (VLAN `0` when untagged), marked as locally administered.
-    pub fn derive(bridge: &LinkName, vlan: Option<Vlan>, address: IpAddr) -> Self {
+    /// SHA-256 over `BRIDGE VLAN IDENTITY` (VLAN `0` when untagged), marked as locally administered.
+    pub fn derive(bridge: &LinkName, vlan: Option<Vlan>, identity: &dyn fmt::Display) -> Self {
         let tag = vlan.map_or(0, Vlan::get);
-        let digest = Sha256::digest(format!("{bridge} {tag} {address}"));
+        let digest = Sha256::digest(format!("{bridge} {tag} {identity}"));
         let mut octets = [0; 6];
         for (octet, byte) in octets.iter_mut().zip(digest) {
             *octet = byte;

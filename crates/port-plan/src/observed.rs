@@ -1,7 +1,6 @@
 //! What exists now, for one container: rows in OVSDB and links in the kernel.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -9,6 +8,7 @@ use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
 
 /// Everything that [`plan`](fn@crate::plan) has to know about the world to decide for one container.
@@ -20,6 +20,8 @@ pub struct Observed {
     pub ports: Vec<ObservedPort>,
     /// The links in the host's namespace that bear our mark for the container.
     pub links: Vec<ObservedLink>,
+    /// Rows of ours for the container that serve no port any more.
+    pub leftovers: Vec<Leftover>,
     /// The interfaces that the container wants, seen from inside the container; none where nobody looked,
     /// because there is no link of ours that it could be the end of.
     pub interfaces: BTreeMap<LinkName, ObservedInterface>,
@@ -40,8 +42,8 @@ pub enum ObservedInterface {
         mtu: u32,
         /// Its addresses.
         addresses: Vec<IpNet>,
-        /// The gateways of the default routes through it.
-        gateways: Vec<IpAddr>,
+        /// The routes through it.
+        routes: Vec<Route>,
     },
 }
 
@@ -60,6 +62,30 @@ pub struct ObservedPort {
     pub owner: Owner,
     /// The settings of its rows.
     pub config: PortConfig,
+}
+
+/// A row of ours that a port had beside its own and that outlived it: such rows do not go with the port when
+/// somebody else deletes that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The interface inside the container that it was for.
+    pub interface: LinkName,
+    /// Its table.
+    pub row: LeftoverRow,
+    /// Its UUID.
+    pub uuid: String,
+}
+
+/// The table of a [`Leftover`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftoverRow {
+    /// `QoS`.
+    Qos,
+    /// `Mirror`.
+    Mirror {
+        /// The bridge that refers to it.
+        bridge: LinkName,
+    },
 }
 
 /// Who made a port (`external_ids:owner`).

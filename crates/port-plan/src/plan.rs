@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
-use crate::observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
+use crate::observed::{Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{LinkRepair, LinkSpec, Step};
 
@@ -51,15 +51,23 @@ pub struct Placed {
 /// `salt` is to be another number at each call: it goes into the name of a new port, which must not be one
 /// that an earlier plan gave.
 pub fn plan(desired: &Desired, observed: &Observed, salt: u64) -> Plan {
-    let wanted = desired.ports().iter().map(|spec| &spec.key.interface);
+    let wanted = desired.specs().iter().map(|spec| &spec.key.interface);
+    let refused = desired.refused().iter().map(|(interface, _)| interface);
     let ports = ours(observed).map(|port| &port.key.interface);
     let links = observed.links.iter().map(|link| &link.interface);
-    let interfaces: BTreeSet<_> = wanted.chain(ports).chain(links).collect();
+    let leftovers = observed.leftovers.iter().map(|row| &row.interface);
+    let interfaces: BTreeSet<_> =
+        wanted.chain(refused).chain(ports).chain(links).chain(leftovers).collect();
     let ports = interfaces.into_iter().map(|interface| {
         let there = There::of(interface, observed);
-        match desired.ports().iter().find(|spec| spec.key.interface == *interface) {
+        match desired.specs().iter().find(|spec| spec.key.interface == *interface) {
             Some(spec) => attach(spec, &there, salt),
-            None => detach(interface.clone(), &there),
+            None => {
+                let mut refused = desired.refused().iter();
+                let refusal = refused.find(|(refused, _)| refused == interface);
+                let refusal = refusal.map(|(_, refusal)| refusal.clone());
+                PortPlan { refusal, ..detach(interface.clone(), &there) }
+            }
         }
     });
     Plan { ports: ports.collect() }
@@ -69,6 +77,7 @@ pub fn plan(desired: &Desired, observed: &Observed, salt: u64) -> Plan {
 struct There<'a> {
     ports: Vec<&'a ObservedPort>,
     links: Vec<&'a ObservedLink>,
+    leftovers: Vec<&'a Leftover>,
     interface: Option<&'a ObservedInterface>,
     observed: &'a Observed,
 }
@@ -78,6 +87,11 @@ impl<'a> There<'a> {
         Self {
             ports: ours(observed).filter(|port| port.key.interface == *interface).collect(),
             links: observed.links.iter().filter(|link| link.interface == *interface).collect(),
+            leftovers: observed
+                .leftovers
+                .iter()
+                .filter(|row| row.interface == *interface)
+                .collect(),
             interface: observed.interfaces.get(interface),
             observed,
         }
@@ -85,7 +99,12 @@ impl<'a> There<'a> {
 
     fn remove_all(&self) -> Vec<Step> {
         let ports = self.ports.iter().map(|port| del_port(port));
-        ports.chain(self.links.iter().map(|link| del_link(link))).collect()
+        let links = self.links.iter().map(|link| del_link(link));
+        self.tidy_up().chain(ports).chain(links).collect()
+    }
+
+    fn tidy_up(&self) -> impl Iterator<Item = Step> {
+        self.leftovers.iter().copied().cloned().map(Step::Destroy)
     }
 }
 
@@ -101,7 +120,7 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
         return PortPlan { refusal, ..detach(interface, there) };
     }
     let spare = there.ports.iter().copied().filter(|port| Some(*port) != kept);
-    let mut steps: Vec<Step> = spare.map(del_port).collect();
+    let mut steps: Vec<Step> = there.tidy_up().chain(spare.map(del_port)).collect();
 
     // A link of this start holds the interface's name inside the container: it must go first. One of
     // an earlier start lies in another namespace, and deleting it takes the kernel 16 ms: it goes last.
@@ -144,6 +163,7 @@ fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> 
     let rows = (!changes.is_empty()).then(|| Step::SetPort {
         bridge: port.bridge.clone(),
         port: port.name.clone(),
+        key: port.key.clone(),
         changes,
     });
     let link = repair_link(port, spec, there).filter(|repair| !repair.is_empty());
@@ -151,20 +171,20 @@ fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> 
 }
 
 fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<LinkRepair> {
-    let Some(ObservedInterface::Present { up, mac, mtu, addresses, gateways }) = there.interface
+    let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) = there.interface
     else {
         return None;
     };
     let missing_address = |address: &&IpNet| !addresses.contains(address);
     // Routes go when a link goes down, and come back only after it.
-    let missing_gateway = |gateway: &&IpAddr| !up || !gateways.contains(gateway);
+    let missing_route = |route: &&Route| !up || !routes.iter().any(|found| route.is(found));
     Some(LinkRepair {
         name: port.name.clone(),
         key: spec.key.clone(),
         mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
         mtu: spec.mtu.filter(|wanted| *mtu != u32::from(*wanted)),
         addresses: spec.addresses.iter().filter(missing_address).copied().collect(),
-        gateways: spec.gateways.iter().filter(missing_gateway).copied().collect(),
+        routes: spec.routes.iter().filter(missing_route).copied().collect(),
         up: !up,
     })
 }
@@ -180,7 +200,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mac,
         mtu,
         addresses,
-        gateways,
+        routes,
     } = spec;
     let there = observed.bridges.get(bridge).copied();
     let datapath = there.unwrap_or(*bridge_datapath);
@@ -192,7 +212,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mac: *mac,
         mtu: *mtu,
         addresses: addresses.clone(),
-        gateways: gateways.clone(),
+        routes: routes.clone(),
         tx_checksum_offload: datapath == Datapath::System,
     });
     let add_port = Step::AddPort {

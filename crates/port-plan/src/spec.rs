@@ -1,7 +1,6 @@
 //! What one container wants of the switch: the labels, understood.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -10,6 +9,7 @@ use crate::container::{ContainerId, Start};
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
+use crate::route::Route;
 
 /// What makes a port the same port: one interface of one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,8 +92,8 @@ pub struct PortSpec {
     pub mac: MacAddress,
     /// The interface's MTU in bytes; the kernel's default if `None`.
     pub mtu: Option<u16>,
-    /// The interface's addresses; at least one.
+    /// The interface's addresses; none for a container that sees to that itself.
     pub addresses: Vec<IpNet>,
-    /// Default routes: at most one gateway of each family.
-    pub gateways: Vec<IpAddr>,
+    /// Routes through the interface, default ones among them.
+    pub routes: Vec<Route>,
 }

@@ -1,14 +1,15 @@
 //! What is to be done, one thing at a time, and its text form.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::observed::{Leftover, LeftoverRow};
 use crate::port_config::{PortColumn, PortConfig};
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
 
 /// One step of a [`Plan`](crate::Plan).
@@ -53,9 +54,13 @@ pub enum Step {
         bridge: LinkName,
         /// The port.
         port: LinkName,
+        /// Whose port it is.
+        key: PortKey,
         /// The columns that change, with their new values; never empty.
         changes: Vec<PortColumn>,
     },
+    /// Delete a row that serves no port any more.
+    Destroy(Leftover),
     /// Take a port off its bridge.
     DelPort {
         /// The bridge that it is on.
@@ -80,8 +85,8 @@ pub struct LinkSpec {
     pub mtu: Option<u16>,
     /// Addresses of the container's end.
     pub addresses: Vec<IpNet>,
-    /// Default gateways inside the container, at most one of each family.
-    pub gateways: Vec<IpAddr>,
+    /// Routes through the container's end, default ones among them.
+    pub routes: Vec<Route>,
     /// Whether the container's end may leave transmit checksums to its peer. Over a userspace datapath
     /// nobody would ever fill them in, and TCP and UDP would fail.
     pub tx_checksum_offload: bool,
@@ -100,8 +105,8 @@ pub struct LinkRepair {
     pub mtu: Option<u16>,
     /// The addresses to add.
     pub addresses: Vec<IpNet>,
-    /// The gateways to route through, at most one of each family.
-    pub gateways: Vec<IpAddr>,
+    /// The routes to add.
+    pub routes: Vec<Route>,
     /// Whether it has to be set up.
     pub up: bool,
 }
@@ -113,6 +118,7 @@ impl Step {
             Self::AddBridge { .. }
             | Self::AddPort { .. }
             | Self::SetPort { .. }
+            | Self::Destroy(_)
             | Self::DelPort { .. } => true,
             Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } => false,
         }
@@ -122,8 +128,8 @@ impl Step {
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        let Self { name: _, key: _, mac, mtu, addresses, gateways, up } = self;
-        mac.is_none() && mtu.is_none() && addresses.is_empty() && gateways.is_empty() && !up
+        let Self { name: _, key: _, mac, mtu, addresses, routes, up } = self;
+        mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty() && !up
     }
 }
 
@@ -140,10 +146,14 @@ impl fmt::Display for Step {
                 write!(f, "add-port {bridge} {port}")?;
                 config.given().iter().try_for_each(|column| write!(f, " {column}"))
             }
-            Self::SetPort { bridge: _, port, changes } => {
+            Self::SetPort { bridge: _, port, key: _, changes } => {
                 write!(f, "set-port {port}")?;
                 changes.iter().try_for_each(|column| write!(f, " {column}"))
             }
+            Self::Destroy(Leftover { interface: _, row, uuid }) => match row {
+                LeftoverRow::Qos => write!(f, "destroy qos {uuid}"),
+                LeftoverRow::Mirror { bridge } => write!(f, "destroy mirror {bridge} {uuid}"),
+            },
             Self::DelPort { bridge, port } => write!(f, "del-port {bridge} {port}"),
         }
     }
@@ -152,7 +162,7 @@ impl fmt::Display for Step {
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "add-link {} peer={}", self.name, self.key.interface)?;
-        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.gateways)?;
+        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.routes)?;
         if !self.tx_checksum_offload {
             f.write_str(" tx-checksum=off")?;
         }
@@ -163,7 +173,7 @@ impl fmt::Display for LinkSpec {
 impl fmt::Display for LinkRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
-        attributes(f, self.mac, self.mtu, &self.addresses, &self.gateways)?;
+        attributes(f, self.mac, self.mtu, &self.addresses, &self.routes)?;
         if self.up { f.write_str(" up") } else { Ok(()) }
     }
 }
@@ -173,7 +183,7 @@ fn attributes(
     mac: Option<MacAddress>,
     mtu: Option<u16>,
     addresses: &[IpNet],
-    gateways: &[IpAddr],
+    routes: &[Route],
 ) -> fmt::Result {
     if let Some(mac) = mac {
         write!(f, " mac={mac}")?;
@@ -184,8 +194,12 @@ fn attributes(
     for address in addresses {
         write!(f, " address={address}")?;
     }
-    for gateway in gateways {
-        write!(f, " gateway={gateway}")?;
-    }
-    Ok(())
+    routes.iter().try_for_each(|route| match *route {
+        Route { destination, via: Some(via), onlink: false, metric: None }
+            if destination.prefix_len() == 0 =>
+        {
+            write!(f, " gateway={via}")
+        }
+        _ => write!(f, " route=[{route}]"),
+    })
 }

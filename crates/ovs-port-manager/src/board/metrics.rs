@@ -102,6 +102,7 @@ impl Metrics {
             Step::AddPort { .. } => "add-port",
             Step::SetPort { .. } => "set-port",
             Step::DelPort { .. } => "del-port",
+            Step::Destroy(_) => "destroy",
         };
         count(&self.steps, "step", kind);
         if resync {
@@ -126,6 +127,7 @@ impl Metrics {
                     Refusal::HostNetwork => "host_network",
                     Refusal::ContainerNetwork(_) => "container_network",
                     Refusal::ForeignPort(_) => "foreign_port",
+                    Refusal::MirrorPort(_) => "mirror_port",
                 };
                 count(&self.refusals, "reason", reason);
             }

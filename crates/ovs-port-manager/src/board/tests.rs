@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use port_plan::{Container, Datapath, Defaults, Desired, Network, Start, State as Life};
+use port_plan::{Container, Datapath, Defaults, Desired, Network, Rules, Start, State as Life};
 
 use super::*;
 
@@ -26,11 +26,11 @@ fn desired(container: &Container) -> Desired {
         interface: "eth1".parse().unwrap(),
         datapath: Datapath::Netdev,
     };
-    Desired::of(container, &defaults)
+    Desired::of(container, &Rules::new(defaults))
 }
 
 fn spec(container: &Container) -> PortSpec {
-    desired(container).ports()[0].clone()
+    desired(container).specs()[0].clone()
 }
 
 /// The rows in short.

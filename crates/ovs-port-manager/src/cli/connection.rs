@@ -64,7 +64,7 @@ impl Connection {
 pub(crate) async fn observer(config: &Config) -> anyhow::Result<Observer> {
     let (switch, docker) = daemon::try_connect(config).await?;
     let world = World { switch, links: Links::new().into() };
-    Ok(Observer::new(docker, world, daemon::settings(config)?.defaults))
+    Ok(Observer::new(docker, world, daemon::settings(config)?.rules))
 }
 
 /// Runs a command's work to its end.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use port_plan::{Container, ObservedInterface, ObservedPort, PortSpec, State, labels};
+use port_plan::{Container, ObservedInterface, ObservedPort, PortConfig, PortSpec, State, labels};
 use serde::Serialize;
 
 use super::connection::{self, Connection, Control};
@@ -117,7 +117,7 @@ fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String
             .map(|(name, value)| format!("{}={}", name.escape_debug(), value.escape_debug()))
             .collect(),
         denied: plan::denials(preview).iter().map(Denial::to_string).collect(),
-        properties: preview.desired.ports().iter().flat_map(|it| properties(it, preview)).collect(),
+        properties: preview.desired.specs().iter().flat_map(|it| properties(it, preview)).collect(),
         steps: steps.map(ToString::to_string).collect(),
         container: id,
         ports,
@@ -136,16 +136,16 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         mac,
         mtu,
         addresses,
-        gateways,
+        routes,
     } = spec;
     let port = preview.observed.ports.iter().find(|port| port.key == *key);
     let absent = || "-".to_owned();
     let of_port = |read: &dyn Fn(&ObservedPort) -> String| port.map_or_else(absent, read);
     let inside = match preview.observed.interfaces.get(&key.interface) {
-        Some(ObservedInterface::Present { up, mac, mtu, addresses, gateways }) => {
+        Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) => {
             let mac = mac.map_or_else(absent, |mac| mac.to_string());
             let state = if *up { "up" } else { "down" };
-            [list(addresses), list(gateways), mac, mtu.to_string(), state.to_owned()]
+            [list(addresses), list(routes), mac, mtu.to_string(), state.to_owned()]
         }
         Some(ObservedInterface::Missing) | None => std::array::from_fn(|_| absent()),
     };
@@ -159,16 +159,17 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         row("bridge", bridge.to_string(), of_port(&|port| port.bridge.to_string())),
         row("port", "one of ours".to_owned(), of_port(&|port| port.name.to_string())),
     ];
-    let settings = config.columns();
-    rows.extend(settings.iter().enumerate().map(|(at, wanted)| {
-        let found = |port: &ObservedPort| {
-            port.config.columns().get(at).map_or_else(absent, ToString::to_string)
-        };
-        row("setting", wanted.to_string(), of_port(&found))
+    let columns = config.columns().into_iter().zip(PortConfig::default().columns());
+    rows.extend(columns.enumerate().filter_map(|(at, (wanted, default))| {
+        let found = port.and_then(|port| port.config.columns().get(at).cloned());
+        // What nobody asked for and is not there goes without saying.
+        let telling = wanted != default || found.as_ref().is_some_and(|found| *found != default);
+        let found = found.map_or_else(absent, |found| found.to_string());
+        telling.then(|| row("setting", wanted.to_string(), found))
     }));
     let wanted = [
         ("addresses", list(addresses)),
-        ("gateways", list(gateways)),
+        ("routes", list(routes)),
         ("mac", mac.to_string()),
         ("mtu", mtu.map_or("any".to_owned(), |mtu| mtu.to_string())),
         ("state", "up".to_owned()),

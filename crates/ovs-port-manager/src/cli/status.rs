@@ -137,7 +137,8 @@ fn rows_of(observer: &Observer, preview: &Preview) -> Vec<Row> {
             vec![row(Phase::Mistaken, Some(told.join("; ")))]
         }
         Desired::Refused(refusal) => vec![row(Phase::Refused, Some(refusal.to_string()))],
-        Desired::Ports(specs) => specs
+        Desired::Ports(ports) => ports
+            .specs
             .iter()
             .map(|spec| {
                 let mut plans = preview.plan.ports.iter();

@@ -4,11 +4,10 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface};
+use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, Route};
 
 use super::connection::{Connection, Request};
 use super::{Error, address, route};
@@ -29,9 +28,9 @@ pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
         ethtool::set_tx_checksum(name, false)
             .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
     }
-    let replaced = replaced_routes(&mut connection, index, &spec.gateways)?;
+    let replaced = replaced_routes(&mut connection, index, &spec.routes)?;
     let addresses = spec.addresses.iter().map(|address| address::add(name, index, *address));
-    let routes = spec.gateways.iter().map(|gateway| route::add_default(name, index, *gateway));
+    let routes = spec.routes.iter().map(|route| route::add(name, index, route));
     connection.batch(addresses.chain([set_up(name, index)]).chain(routes).collect())?;
     Ok(replaced)
 }
@@ -45,9 +44,9 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
         Err(error) => return Err(error),
     };
     let index = link.header.index;
-    let mut gateways = route::defaults(&mut connection, true)?;
-    gateways.extend(route::defaults(&mut connection, false)?);
-    let through = gateways.into_iter().filter(|route| route.link == Some(index));
+    let mut routes = route::list(&mut connection, true)?;
+    routes.extend(route::list(&mut connection, false)?);
+    let through = routes.into_iter().filter(|found| found.link == Some(index));
     Ok(ObservedInterface::Present {
         up: link.header.flags.contains(LinkFlags::Up),
         mac: link.attributes.iter().find_map(|attribute| match attribute {
@@ -65,13 +64,13 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
             })
             .unwrap_or_default(),
         addresses: address::list(&mut connection, index)?,
-        gateways: through.filter_map(|route| route.gateway).collect(),
+        routes: through.map(|found| found.route).collect(),
     })
 }
 
 /// Puts an interface right, in the order in which a new one is configured.
 pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
-    let LinkRepair { name: _, key, mac, mtu, addresses, gateways, up } = repair;
+    let LinkRepair { name: _, key, mac, mtu, addresses, routes, up } = repair;
     let name = &key.interface;
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
@@ -83,7 +82,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
     let addresses = addresses.iter().map(|address| address::add(name, index, *address));
     let up = up.then(|| set_up(name, index));
-    let routes = gateways.iter().map(|gateway| route::add_default(name, index, *gateway));
+    let routes = routes.iter().map(|route| route::add(name, index, route));
     connection.batch(settings.chain(addresses).chain(up).chain(routes).collect())
 }
 
@@ -130,20 +129,21 @@ fn set_up(name: &LinkName, index: u32) -> Request {
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0, what }
 }
 
-/// The default routes that the ones through these gateways will take the place of, in words.
+/// The default routes that the wanted ones will take the place of, in words.
 fn replaced_routes(
     connection: &mut Connection,
     index: u32,
-    gateways: &[IpAddr],
+    wanted: &[Route],
 ) -> Result<Vec<String>, Error> {
-    let mut found = Vec::new();
-    for gateway in gateways {
-        let there = route::defaults(connection, gateway.is_ipv4())?;
-        let others = there.into_iter().filter(|route| route.link != Some(index));
-        found.extend(others.map(|route| match route.gateway {
+    let mut replaced = Vec::new();
+    for wanted in wanted.iter().filter(|route| route.destination.prefix_len() == 0) {
+        let there = route::list(connection, wanted.is_ipv4())?;
+        let others = there.into_iter().filter(|found| found.link != Some(index));
+        let others = others.filter(|found| wanted.collides(&found.route));
+        replaced.extend(others.map(|found| match found.route.via {
             Some(via) => format!("default via {via}"),
             None => "default".to_owned(),
         }));
     }
-    Ok(found)
+    Ok(replaced)
 }

@@ -88,7 +88,10 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
+        routes: gateways
+            .iter()
+            .map(|gateway| port_plan::Route::default_via(gateway.parse().unwrap()))
+            .collect(),
         tx_checksum_offload: false,
     }
 }
@@ -184,7 +187,7 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_nothing_is_left() {
     let (host, container) = (Namespace::new(), Namespace::new());
     let error = create_in(&host, &container, spec(&["10.0.0.1/24"], &["10.9.9.9"])).unwrap_err();
     let told = error.to_string();
-    assert!(told.starts_with("cannot route through gateway 10.9.9.9 on eth1: "), "{told}");
+    assert!(told.starts_with("cannot add route default via 10.9.9.9 on eth1: "), "{told}");
     assert!(told.contains("(Nexthop has invalid gateway)"), "{told}");
     assert_eq!(host.links(), [""; 0]);
     assert_eq!(container.links(), [""; 0]);

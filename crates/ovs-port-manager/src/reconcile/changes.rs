@@ -1,7 +1,7 @@
 //! What the world tells, and whose look follows from it.
 
 use ovsdb::tables::{Bridge, Interface, Port};
-use ovsdb::{Change, LockState, State, Uuid};
+use ovsdb::{Change, LockState, Row, State, Uuid};
 use port_plan::ContainerId;
 use tracing::{info, warn};
 
@@ -9,6 +9,7 @@ use super::timers::Timer;
 use super::{END, Reconciler, STANDBY};
 use crate::board::Instance;
 use crate::netlink::News;
+use crate::switch::settings_differ;
 use crate::{service_manager, switch};
 
 impl Reconciler {
@@ -48,6 +49,11 @@ impl Reconciler {
         let Some(container) = switch::container_of(row) else {
             return;
         };
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && settings_differ(old, new)
+        {
+            self.attached_changed(container.clone());
+        }
         let Some(entry) = self.entries.get(&container) else {
             return;
         };
@@ -82,8 +88,16 @@ impl Reconciler {
     /// Somebody has changed a Port row.
     pub(super) fn port_changed(&mut self, change: &Change<Port>) {
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        if old.tag != new.tag {
+        if old != new {
             self.port_drifted(new.uuid);
+        }
+    }
+
+    /// Somebody has changed or deleted a row that a port has beside its own.
+    pub(super) fn row_beside_changed<R: Row>(&mut self, change: &Change<R>) {
+        // One that comes is of our own making, or nothing to us.
+        if let Some(container) = change.old.as_deref().and_then(switch::container_of) {
+            self.attached_changed(container);
         }
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use port_plan::{
-    Container, ContainerId, Defaults, Desired, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Start, State, Step, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
+    PortSpec, Rules, Start, State, Step, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -33,7 +33,7 @@ pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 pub(crate) struct Observer {
     pub(crate) docker: Docker,
     pub(crate) world: World,
-    pub(crate) defaults: Defaults,
+    pub(crate) rules: Rules,
     pub(super) inspections: Arc<Semaphore>,
 }
 
@@ -126,8 +126,8 @@ impl Error {
 }
 
 impl Observer {
-    pub(crate) fn new(docker: Docker, world: World, defaults: Defaults) -> Self {
-        Self { docker, world, defaults, inspections: Semaphore::new(INSPECTIONS).into() }
+    pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
+        Self { docker, world, rules, inspections: Semaphore::new(INSPECTIONS).into() }
     }
 
     /// Looks at one container and changes nothing.
@@ -174,7 +174,7 @@ impl Observer {
         let failure =
             |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
         let denials = match desired {
-            Desired::Ports(specs) => {
+            Desired::Ports(DesiredPorts { specs, refused: _ }) => {
                 let (pid, start) = running.ok_or(Error::Vanished)?;
                 let outcomes = outcomes.into_iter().zip(latencies).collect();
                 return Ok(Standing::Ports(ports(specs, outcomes, pid, &start, since)));
@@ -197,7 +197,7 @@ impl Observer {
             State::Running { pid, start } => Some((*pid, start.clone())),
             State::Stopped => None,
         };
-        (Desired::of(container, &self.defaults), running)
+        (Desired::of(container, &self.rules), running)
     }
 
     /// Carries out the plan of each interface until a step of it fails, all at the same time.
@@ -243,7 +243,7 @@ impl Observer {
     ) -> Result<Observed, Error> {
         let bridge =
             |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
-        let bridges = desired.ports().iter().filter_map(bridge).collect();
+        let bridges = desired.specs().iter().filter_map(bridge).collect();
         let links = self.world.links.of(container).await?;
         let mut interfaces = BTreeMap::new();
         if let Some((pid, start)) = running {
@@ -251,14 +251,16 @@ impl Observer {
             let linked = |name: &LinkName| {
                 links.iter().any(|link| link.interface == *name && link.start == *start)
             };
-            let names = desired.ports().iter().map(|spec| spec.key.interface.clone());
+            let names = desired.specs().iter().map(|spec| spec.key.interface.clone());
             let names: Vec<_> = names.filter(linked).collect();
             if !names.is_empty() {
                 let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
                 interfaces = self.world.links.interfaces(names, netns).await?;
             }
         }
-        Ok(Observed { bridges, ports: self.world.switch.ports_of(container), links, interfaces })
+        let ports = self.world.switch.ports_of(container);
+        let leftovers = self.world.switch.leftovers_of(container);
+        Ok(Observed { bridges, ports, links, leftovers, interfaces })
     }
 
     /// All containers that are to have something or that something is there for.

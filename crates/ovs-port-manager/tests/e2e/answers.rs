@@ -111,7 +111,7 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
         eth1 port one of ours PORT
         eth1 setting tag=100 tag=100
         eth1 addresses 10.0.0.1/24,fd00::1/64 10.0.0.1/24,fd00::1/64,fe80::b4a6:6ff:fe3a:bc2a/64
-        eth1 gateways none none
+        eth1 routes none 10.0.0.0/24 dev,fd00::/64 dev metric 256,fe80::/64 dev metric NUMBER
         eth1 mac b6:a6:06:3a:bc:2a b6:a6:06:3a:bc:2a
         eth1 mtu any NUMBER
         eth1 state up up
@@ -172,9 +172,8 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
         INTERFACE PROPERTY DESIRED OBSERVED
         eth0 bridge ovsbr0 -
         eth0 port one of ours -
-        eth0 setting tag=[] -
         eth0 addresses 10.0.0.4/24 -
-        eth0 gateways none -
+        eth0 routes none -
         eth0 mac 06:61:ad:5b:88:c5 -
         eth0 mtu any -
         eth0 state up -

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::iter;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -47,10 +48,15 @@ impl World {
             ensure!(self.daemon.is_running()?, "the daemon has ended");
             let running = self.running()?;
             let ports = self.our_ports()?;
-            let (have, want) = (ports.len(), running.len());
-            ensure!(have == want, "{have} ports, {want} containers");
-            let owners: BTreeSet<_> = ports.values().collect();
-            ensure!(owners == running.values().collect(), "ports of other containers");
+            let asked_for = |(name, id): (&String, &String)| {
+                let count = self.containers.get(name).copied().unwrap_or_default();
+                iter::repeat_n(id.clone(), count)
+            };
+            let mut want: Vec<_> = running.iter().flat_map(asked_for).collect();
+            let mut have: Vec<_> = ports.values().cloned().collect();
+            want.sort_unstable();
+            have.sort_unstable();
+            ensure!(have == want, "ports of containers {have:?}, not {want:?}");
             let links = self.our_links()?;
             let names: BTreeSet<_> = ports.into_keys().collect();
             ensure!(links == names, "links {links:?}, ports {names:?}");
@@ -71,7 +77,8 @@ impl World {
     pub(crate) fn running(&self) -> Result<BTreeMap<String, String>> {
         let listed = self.lab.docker(&["ps", "--no-trunc", "--format={{.Names}} {{.ID}}"])?;
         let pairs = listed.lines().filter_map(|line| line.split_once(' '));
-        let sound = pairs.filter(|(name, _)| self.containers.get(*name) == Some(&true));
+        let sound =
+            pairs.filter(|(name, _)| self.containers.get(*name).is_some_and(|ports| *ports > 0));
         Ok(sound.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
     }
 

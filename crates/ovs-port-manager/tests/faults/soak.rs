@@ -47,9 +47,10 @@ pub(crate) fn run(minutes: f64, seed: u64) -> Result<()> {
 fn churn(world: &mut World, random: &mut Rng) -> Result<()> {
     let containers = world.containers();
     let chosen = random.choice(&containers).cloned();
-    match (random.u32(0..8), chosen) {
+    match (random.u32(0..9), chosen) {
         (0..=2, _) if containers.len() < CONTAINERS => world.run(random.bool().then_some("7")),
         (3, _) if containers.len() < CONTAINERS => world.run_mistaken(),
+        (8, _) if containers.len() < CONTAINERS => world.run_with_two(),
         (4, Some(name)) => world.docker(&["restart", "-t", "0", &name]),
         (5, Some(name)) => world.docker(&["kill", &name]).or(Ok(())),
         (6, Some(name)) => world.docker(&["start", &name]),

@@ -22,8 +22,8 @@ pub(crate) struct World {
     pub(crate) proxy: Proxy,
     /// What earlier daemons said.
     said: String,
-    /// All containers, and whether their labels are sound.
-    pub(crate) containers: BTreeMap<String, bool>,
+    /// All containers, and how many ports their labels ask for.
+    pub(crate) containers: BTreeMap<String, usize>,
     serial: u32,
     /// How many of them stay, the first ones.
     pub(crate) standing: usize,
@@ -117,15 +117,30 @@ impl World {
         args.push(IMAGE);
         args.extend(command);
         self.docker(&args)?;
-        self.containers.insert(name.clone(), true);
+        self.containers.insert(name.clone(), 1);
         Ok(name)
+    }
+
+    /// Runs a container with a second interface, on a bridge of its own.
+    pub(crate) fn run_with_two(&mut self) -> Result<()> {
+        self.serial += 1;
+        let (name, number) = (format!("c{}", self.serial), self.serial % 250 + 1);
+        let address = |net: u32| format!("10.{net}.{}.{number}/16", self.serial / 250);
+        let labels = [
+            ("ovs.ip_address", &*address(0)),
+            ("ovs.eth2.ip_address", &address(1)),
+            ("ovs.eth2.bridge", "ovsbr1"),
+        ];
+        self.lab.run_container(&name, &labels)?;
+        self.containers.insert(name, 2);
+        Ok(())
     }
 
     pub(crate) fn run_mistaken(&mut self) -> Result<()> {
         self.serial += 1;
         let name = format!("bad{}", self.serial);
         self.lab.run_container(&name, &[("ovs.ip_address", "10.0.0.1"), ("ovs.vlan", "0")])?;
-        self.containers.insert(name, false);
+        self.containers.insert(name, 0);
         Ok(())
     }
 

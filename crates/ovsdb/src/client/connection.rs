@@ -125,13 +125,13 @@ impl Shared {
                 // ovsdb-server(7), section 4.1.14).
                 "update" | "update2" => {
                     let (id, updates): (String, TableUpdates<'_>) = parse(params)?;
-                    self.fold(databases, &id, updates)
+                    self.take_updates(databases, &id, updates)
                 }
                 // ovsdb-server(7), section 4.1.15.
                 "update3" => {
                     let (id, UuidText(last), updates): (String, _, TableUpdates<'_>) =
                         parse(params)?;
-                    self.fold(databases, &id, updates)?;
+                    self.take_updates(databases, &id, updates)?;
                     self.following.set_last(Some(last));
                     Ok(())
                 }
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    fn fold(
+    fn take_updates(
         &self,
         databases: &mut Option<Replica>,
         monitor: &str,
@@ -163,7 +163,7 @@ impl Shared {
                 self.accept_role(self.role(databases))
             }
             (MONITOR_ID, _) => {
-                let folded = self.write().fold(updates);
+                let folded = self.fold(updates);
                 if folded.is_err() {
                     // The differences since would not fit either.
                     self.following.set_last(None);

@@ -155,13 +155,13 @@ impl Shared {
             method = "monitor_cond";
             let requests = CondRequests(&wanted.monitor);
             let params = (&self.database, MONITOR_ID, requests);
-            let call = session.call(method, params, |snapshot| self.replace(snapshot));
+            let call = session.call(method, params, |snapshot| self.replace_by(snapshot));
             answer = call.await.map_err(|source| self.failed(source))?;
         }
         if is_unknown_method(&answer) {
             method = "monitor";
             let params = (&self.database, MONITOR_ID, Requests(&wanted.monitor));
-            let call = session.call(method, params, |snapshot| self.replace(snapshot));
+            let call = session.call(method, params, |snapshot| self.replace_by(snapshot));
             answer = call.await.map_err(|source| self.failed(source))?;
         }
         answer.map_err(|source| self.refused(method, source))??;
@@ -183,9 +183,9 @@ impl Shared {
             let (found, UuidText(last), updates): Since<'_> = serde_json::from_str(result.get())?;
             tracing::debug!(%since, found, %last, "the OVSDB server follows up");
             if found {
-                self.write().fold(updates)?;
+                self.fold(updates)?;
             } else {
-                self.write().replace(updates)?;
+                self.replace(updates)?;
             }
             self.following.set_last(Some(last));
             Ok(())
@@ -193,9 +193,8 @@ impl Shared {
         call.await.map_err(|source| self.failed(source))
     }
 
-    fn replace(&self, snapshot: &RawValue) -> Result<(), FoldError> {
-        let snapshot = serde_json::from_str(snapshot.get())?;
-        self.write().replace(snapshot)
+    fn replace_by(&self, snapshot: &RawValue) -> Result<(), FoldError> {
+        self.replace(serde_json::from_str(snapshot.get())?)
     }
 
     fn failed(&self, source: SessionError) -> ConnectError {

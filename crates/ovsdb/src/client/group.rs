@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::{Client, TransactError, client_ended};
+use crate::bundle::Bundle;
 use crate::reply::Reply;
 use crate::session::RequestError;
 use crate::transaction::Transaction;
@@ -177,22 +178,16 @@ type ReplyTo = oneshot::Sender<Result<Reply, TransactError>>;
 
 /// Executes transactions as one or, if the server refuses that, one by one.
 async fn execute(client: &Client, members: Vec<Member>) {
-    let lengths: Vec<usize> = members.iter().map(|member| member.tx.len()).collect();
     let (txs, replies): (Vec<_>, Vec<_>) =
         members.into_iter().map(|member| (member.tx, member.reply)).unzip();
-    let shared = Transaction::concat(txs);
-    let result = match client.begin(&shared) {
-        Ok(in_flight) => in_flight.reply(&shared).await,
-        Err(error) => Err(error),
-    };
-    match result {
+    match client.execute(&Bundle::new(&txs)).await {
         Ok(reply) => {
-            for (reply, to) in reply.split(&lengths).into_iter().zip(replies) {
+            for (reply, to) in reply.split(&txs).zip(replies) {
                 answer(to, Ok(reply));
             }
         }
         Err(error) if replies.len() > 1 && error.nothing_happened() => {
-            one_by_one(client, shared.split(&lengths), replies).await;
+            one_by_one(client, &txs, replies).await;
         }
         Err(error) => {
             for to in replies {
@@ -203,16 +198,17 @@ async fn execute(client: &Client, members: Vec<Member>) {
 }
 
 /// Executes each transaction by itself. They leave at once and in their order.
-async fn one_by_one(client: &Client, txs: Vec<Transaction>, replies: Vec<ReplyTo>) {
+async fn one_by_one(client: &Client, txs: &[Transaction], replies: Vec<ReplyTo>) {
     let mut in_flight = Vec::with_capacity(txs.len());
-    for (tx, to) in txs.into_iter().zip(replies) {
-        match client.begin(&tx) {
-            Ok(request) => in_flight.push((tx, to, request)),
+    for (tx, to) in txs.iter().zip(replies) {
+        let bundle = Bundle::new(std::slice::from_ref(tx));
+        match client.begin(&bundle) {
+            Ok(request) => in_flight.push((bundle, to, request)),
             Err(error) => answer(to, Err(error)),
         }
     }
-    for (tx, to, request) in in_flight {
-        answer(to, request.reply(&tx).await);
+    for (bundle, to, request) in in_flight {
+        answer(to, request.reply(&bundle).await);
     }
 }
 

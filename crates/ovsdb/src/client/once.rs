@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Client, TransactError};
+use crate::bundle::Bundle;
 use crate::condition::Where;
 use crate::reply::{ErrorKind, Reply};
 use crate::row::Row;
@@ -64,13 +65,10 @@ impl Client {
     ) -> Result<Once, TransactError> {
         let mut guarded = Transaction::new();
         guarded.wait(Wait::until_equal(mark, []).timeout(Duration::ZERO));
-        let guarded = Transaction::concat(vec![guarded, tx]);
+        let guarded = [guarded.and(tx)];
+        let bundle = Bundle::new(&guarded);
         loop {
-            let result = match self.begin(&guarded) {
-                Ok(in_flight) => in_flight.reply(&guarded).await,
-                Err(error) => Err(error),
-            };
-            match result {
+            match self.execute(&bundle).await {
                 Ok(reply) => return Ok(Once::Committed(reply)),
                 Err(TransactError::Operation(error))
                     if error.index == Some(0) && error.kind == ErrorKind::TimedOut =>

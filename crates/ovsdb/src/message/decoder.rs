@@ -51,27 +51,17 @@ pub(crate) struct Decoder {
     buffer: Vec<u8>,
     /// Where the message that is being scanned starts.
     start: usize,
-    /// How far the scan has come.
+    /// How far the scan has come: past the end of the buffer, if that is just after a backslash.
     scanned: usize,
     /// How many brackets are open there.
     depth: usize,
     /// Whether that is inside a string.
     string: bool,
-    /// Whether that is just after a backslash in a string.
-    escape: bool,
 }
 
 impl Decoder {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            buffer: Vec::new(),
-            start: 0,
-            scanned: 0,
-            depth: 0,
-            string: false,
-            escape: false,
-        }
+        Self { limits, buffer: Vec::new(), start: 0, scanned: 0, depth: 0, string: false }
     }
 
     /// The buffer, with room at its end for more bytes. Only ever append to it.
@@ -100,40 +90,41 @@ impl Decoder {
         if self.depth == 0 {
             self.skip_space()?;
         }
-        let bytes = self.buffer.get(self.scanned..).unwrap_or_default();
-        for (offset, byte) in bytes.iter().enumerate() {
-            if self.string {
-                match byte {
-                    _ if self.escape => self.escape = false,
-                    b'\\' => self.escape = true,
-                    b'"' => self.string = false,
-                    _ => {}
-                }
-                continue;
-            }
+        while let Some((offset, byte)) = self.next_mark() {
+            self.scanned += offset + 1;
             match byte {
-                b'"' => self.string = true,
+                b'"' => self.string = !self.string,
+                // Whatever it is, it says nothing, and it may be yet to come.
+                b'\\' => self.scanned += 1,
                 b'{' | b'[' => {
                     self.depth += 1;
                     if self.depth > self.limits.depth {
                         return Err(DecodeError::TooDeep(self.limits.depth));
                     }
                 }
-                b'}' | b']' => {
+                _ => {
                     self.depth -= 1;
                     if self.depth == 0 {
-                        let end = self.scanned + offset + 1;
-                        let range = self.start..end;
-                        self.start = end;
-                        self.scanned = end;
+                        let range = self.start..self.scanned;
+                        self.start = self.scanned;
                         return self.check_size(range.len()).map(|()| Some(range));
                     }
                 }
-                _ => {}
             }
         }
-        self.scanned = self.buffer.len();
-        self.check_size(self.scanned - self.start).map(|()| None)
+        self.scanned = self.scanned.max(self.buffer.len());
+        self.check_size(self.buffer.len() - self.start).map(|()| None)
+    }
+
+    /// The next byte that says something, and how many there are before it.
+    fn next_mark(&self) -> Option<(usize, u8)> {
+        let bytes = self.buffer.get(self.scanned..).unwrap_or_default();
+        let offset = if self.string {
+            memchr::memchr2(b'"', b'\\', bytes)
+        } else {
+            bytes.iter().position(|byte| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']'))
+        }?;
+        bytes.get(offset).map(|byte| (offset, *byte))
     }
 
     /// Goes to the start of the next message, which must be an object.

@@ -10,7 +10,8 @@ use crate::transaction::Insert;
 const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
 
 fn parse(tx: &Transaction, result: &Json) -> Result<Verdict, MalformedReply> {
-    parse_reply(tx, &serde_json::value::to_raw_value(result).unwrap())
+    let bundle = Bundle::new(std::slice::from_ref(tx));
+    parse_reply(&bundle, &serde_json::value::to_raw_value(result).unwrap())
 }
 
 fn committed(tx: &Transaction, result: &Json) -> Reply {

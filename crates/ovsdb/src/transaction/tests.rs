@@ -6,11 +6,14 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::*;
+use crate::bundle::Bundle;
 use crate::tables::{Bridge, FailMode, Interface, OpenVSwitch, Port};
 
 /// The operations on the wire, with the names of inserted rows put in by their order of creation.
 fn wire(tx: &Transaction) -> Vec<Json> {
-    let Json::Array(mut params) = serde_json::to_value(tx.params("db")).unwrap() else {
+    let bundle = Bundle::new(std::slice::from_ref(tx));
+    let params = bundle.params("db");
+    let Json::Array(mut params) = serde_json::to_value(params).unwrap() else {
         panic!("params are an array");
     };
     assert_eq!(params.remove(0), "db");

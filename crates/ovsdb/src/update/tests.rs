@@ -3,57 +3,83 @@
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::tables::Port;
 
-const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
+const UUID: Uuid = Uuid::from_u128(7);
 
-#[expect(clippy::needless_pass_by_value, reason = "so that it can be called with json!")]
-fn row(update: Json) -> Result<RowUpdate<'static>, serde_json::Error> {
-    // Tests may leak: the update borrows from its text.
-    serde_json::from_str(Box::leak(update.to_string().into_boxed_str()))
+fn port(tag: i64) -> Port {
+    Port { name: "p".to_owned(), tag: Some(tag), ..Port::new(UUID) }
 }
 
-fn columns(name: &'static str, value: i64) -> RawColumns<'static> {
-    RawColumns(vec![(Cow::Borrowed(name), Value::Atom(Atom::Integer(value)))])
+/// What an update makes of a port with the tag 1, or of no port.
+fn update(now: Option<i64>, update: &str) -> Result<Option<Port>, FoldError> {
+    let rows: Rows<Port> = now.map(|tag| (UUID, Arc::new(port(tag)))).into_iter().collect();
+    let text = RawValue::from_string(format!("{{\"{UUID}\":{update}}}")).unwrap();
+    let mut new = read_updates(&text, &rows)?;
+    let (uuid, row) = new.pop().unwrap();
+    assert_eq!((uuid, new.len()), (UUID, 0));
+    Ok(row.map(Arc::unwrap_or_clone))
 }
 
 #[test]
 fn each_member_of_an_update2_has_its_meaning() {
-    assert_eq!(row(json!({"initial": {"a": 1}})).unwrap(), RowUpdate::Whole(columns("a", 1)));
-    assert_eq!(row(json!({"insert": {"a": 1}})).unwrap(), RowUpdate::Whole(columns("a", 1)));
-    assert_eq!(row(json!({"modify": {"a": 1}})).unwrap(), RowUpdate::Modify(columns("a", 1)));
-    assert_eq!(row(json!({"delete": null})).unwrap(), RowUpdate::Delete);
+    let whole = r#"{"name": "p", "tag": 2}"#;
+    for now in [None, Some(1)] {
+        for member in ["initial", "insert"] {
+            let row = update(now, &format!("{{\"{member}\":{whole}}}")).unwrap();
+            assert_eq!(row, Some(port(2)));
+        }
+    }
+    assert_eq!(update(Some(1), r#"{"modify": {"tag": 2}}"#).unwrap(), Some(port(2)));
+    assert_eq!(update(Some(1), r#"{"delete": null}"#).unwrap(), None);
 }
 
 #[test]
 fn old_and_new_of_an_update_may_come_in_any_order() {
-    let whole = RowUpdate::Whole(columns("a", 2));
-    for text in [r#"{"old":{"a":1},"new":{"a":2}}"#, r#"{"new":{"a":2},"old":{"a":1}}"#] {
-        assert_eq!(serde_json::from_str::<RowUpdate<'_>>(text).unwrap(), whole);
+    for text in [
+        r#"{"old":{"tag":1},"new":{"name":"p","tag":2}}"#,
+        r#"{"new":{"name":"p","tag":2},"old":{"tag":1}}"#,
+        r#"{"new":{"name":"p","tag":2}}"#,
+    ] {
+        assert_eq!(update(Some(1), text).unwrap(), Some(port(2)));
     }
-    assert_eq!(row(json!({"new": {"a": 2}})).unwrap(), whole);
-    assert_eq!(row(json!({"old": {"a": 2}})).unwrap(), RowUpdate::Delete);
+    assert_eq!(update(Some(1), r#"{"old":{"name":"p","tag":1}}"#).unwrap(), None);
+}
+
+#[test]
+fn a_row_that_is_not_there_neither_changes_nor_goes() {
+    for text in [r#"{"modify":{"tag":2}}"#, r#"{"delete":null}"#, r#"{"old":{"tag":1}}"#] {
+        let error = update(None, text).unwrap_err();
+        assert!(matches!(error, FoldError::UnknownRow { table: "Port", uuid: UUID }), "{error}");
+    }
+}
+
+#[test]
+fn a_column_of_another_type_is_named() {
+    let error = update(Some(1), r#"{"modify":{"tag":"two"}}"#).unwrap_err();
+    assert_eq!(error.to_string(), "table Port, column tag");
 }
 
 #[test]
 fn an_update_that_says_nothing_is_malformed() {
-    for update in [json!({}), json!(null), json!([]), json!({"what": {}}), json!({"insert": null})]
-    {
-        assert!(row(update.clone()).is_err(), "{update}");
+    for text in [json!({}), json!(null), json!([]), json!({"what": {}}), json!({"insert": null})] {
+        let error = update(Some(1), &text.to_string()).unwrap_err();
+        assert!(matches!(error, FoldError::Json(_)), "{text}: {error}");
     }
 }
 
 #[test]
-fn names_of_tables_and_columns_are_borrowed() {
-    let text = json!({"Port": {UUID: {"insert": {"name": "p"}}}}).to_string();
-    let updates: TableUpdates<'_> = serde_json::from_str(&text).unwrap();
-    let (table, rows) = &updates.0[0];
-    assert!(matches!(table, Cow::Borrowed("Port")));
-    let RowUpdate::Whole(columns) = &rows[0].1 else { panic!("{rows:?}") };
-    assert!(matches!(columns.0[0].0, Cow::Borrowed("name")));
+fn a_key_that_is_no_uuid_is_malformed() {
+    let text = RawValue::from_string(json!({"p": {"insert": {}}}).to_string()).unwrap();
+    assert!(matches!(read_updates::<Port>(&text, &Rows::new()), Err(FoldError::Json(_))));
 }
 
 #[test]
-fn a_key_that_is_no_uuid_is_malformed() {
-    let text = json!({"Port": {"p": {"insert": {}}}}).to_string();
-    assert!(serde_json::from_str::<TableUpdates<'_>>(&text).is_err());
+fn names_of_tables_are_borrowed() {
+    let text = json!({"Port": {}, "Bridge": null}).to_string();
+    let TableUpdates(tables) = serde_json::from_str(&text).unwrap();
+    let tables: Vec<_> = tables.iter().map(|(name, updates)| (name, updates.get())).collect();
+    assert!(tables.iter().all(|(name, _)| matches!(name, Cow::Borrowed(_))));
+    assert_eq!(tables.len(), 2);
+    assert!(serde_json::from_str::<TableUpdates<'_>>(&Json::Null.to_string()).is_err());
 }

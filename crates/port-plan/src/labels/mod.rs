@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub use mistake::Mistake;
 pub use name::PREFIX;
 pub use table::{LABELS, Label};
-pub use wanted::Wanted;
+pub use wanted::{Addressing, Wanted};
 
 use crate::link_name::LinkName;
 use crate::spec::Defaults;
@@ -75,6 +75,7 @@ pub fn parse(
     // Labels are judged together only where each is good by itself: no mistake is told twice.
     if mistakes.is_empty() {
         mistakes.extend(groups.values().flat_map(Group::judge));
+        mistakes.extend(collisions(&groups));
         mistakes.extend(named_twice(&groups));
         mistakes.extend(too_many(&groups));
     }
@@ -98,7 +99,11 @@ pub fn print(wanted: &[Wanted]) -> BTreeMap<String, String> {
 
 impl Group<'_> {
     fn judge(&self) -> Vec<Mistake> {
-        let problems = judge::together(&self.wanted, &self.wanted.addresses);
+        let addresses = match &self.wanted.addressing {
+            Addressing::Given(addresses) => addresses.as_slice(),
+            Addressing::None => &[],
+        };
+        let problems = judge::together(&self.wanted, addresses);
         problems.into_iter().map(|(key, problem)| self.mistake(key, problem)).collect()
     }
 
@@ -119,6 +124,18 @@ fn named_twice(groups: &BTreeMap<Option<LinkName>, Group<'_>>) -> Option<Mistake
         flat.wanted.interface
     );
     Some(Mistake::new(&format!("{}{key}", named.prefix), Some(value), problem))
+}
+
+fn collisions(groups: &BTreeMap<Option<LinkName>, Group<'_>>) -> Vec<Mistake> {
+    let groups: Vec<_> = groups.values().collect();
+    let pairs = groups.iter().enumerate().flat_map(|(position, group)| {
+        let earlier = groups.iter().take(position);
+        earlier.filter_map(move |other| {
+            let (key, problem) = judge::collision(&group.wanted, &other.wanted)?;
+            Some(group.mistake(key, problem))
+        })
+    });
+    pairs.collect()
 }
 
 fn too_many(groups: &BTreeMap<Option<LinkName>, Group<'_>>) -> Option<Mistake> {
@@ -154,5 +171,7 @@ pub fn markdown() -> String {
     page
 }
 
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod tests;

@@ -331,7 +331,7 @@ proptest! {
             Ok(all) => {
                 prop_assert_eq!(all.is_empty(), pairs.keys().all(|name| !name.starts_with(PREFIX)));
                 for wanted in &all {
-                    prop_assert!(!wanted.addresses.is_empty());
+                    prop_assert_ne!(&wanted.addressing, &Addressing::Given(Vec::new()));
                     prop_assert!(wanted.gateways.len() <= 2);
                 }
                 prop_assert_eq!(parse(&print(&all), &defaults()), Ok(all));

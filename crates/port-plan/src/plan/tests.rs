@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
+use crate::Rules;
 use crate::{
     Container, ContainerId, Defaults, MacAddress, Network, ObservedLink, PortColumn, PortConfig,
     PortKey, Start, State,
@@ -35,6 +36,10 @@ fn defaults() -> Defaults {
     }
 }
 
+fn rules() -> Rules {
+    Rules::new(defaults())
+}
+
 fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) -> ObservedPort {
     ObservedPort {
         name: name.parse().unwrap(),
@@ -47,7 +52,7 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
 }
 
 fn config(vlan: Option<&str>) -> PortConfig {
-    PortConfig { tag: vlan.map(|vlan| vlan.parse().unwrap()) }
+    PortConfig { tag: vlan.map(|vlan| vlan.parse().unwrap()), ..PortConfig::default() }
 }
 
 fn link(name: &str, began: u32) -> ObservedLink {
@@ -56,7 +61,7 @@ fn link(name: &str, began: u32) -> ObservedLink {
 }
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
-    let desired = Desired::of(container, &defaults());
+    let desired = Desired::of(container, &rules());
     expected.assert_eq(&plan(&desired, observed, 0).to_string());
 }
 
@@ -141,14 +146,14 @@ fn changing_vlan_rewrites_only_the_port_row() {
 
 /// The interface as `ovs.ip_address=192.168.1.100/24` wants it.
 fn interface() -> ObservedInterface {
-    let desired = Desired::of(&container(&[ADDRESS]), &defaults());
-    let spec = &desired.ports()[0];
+    let desired = Desired::of(&container(&[ADDRESS]), &rules());
+    let spec = &desired.specs()[0];
     ObservedInterface::Present {
         up: true,
         mac: Some(spec.mac),
         mtu: 1500,
         addresses: spec.addresses.clone(),
-        gateways: Vec::new(),
+        routes: Vec::new(),
     }
 }
 
@@ -169,7 +174,10 @@ fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
         mac: "02:00:00:00:00:01".parse().ok(),
         mtu: 1500,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
+        routes: gateways
+            .iter()
+            .map(|gateway| Route::default_via(gateway.parse().unwrap()))
+            .collect(),
     };
     check(&container(&[ADDRESS]), &attached(interface()), &expect![[""]]);
     let other = seen(true, &["192.168.1.100/24", "10.9.9.9/8"], &["192.168.1.1"]);
@@ -239,8 +247,8 @@ fn a_link_without_a_row_is_made_anew() {
 
 #[test]
 fn a_row_without_a_link_is_replaced_under_another_name() {
-    let desired = Desired::of(&container(&[ADDRESS]), &defaults());
-    let first = unused_name(&desired.ports()[0], &Observed::default(), 0);
+    let desired = Desired::of(&container(&[ADDRESS]), &rules());
+    let first = unused_name(&desired.specs()[0], &Observed::default(), 0);
     let stale = port(first.as_str(), "ovsbr0", 1, None, Owner::Us);
     let observed = Observed { ports: vec![stale], ..bridge() };
     let steps = steps(&plan(&desired, &observed, 0));
@@ -294,7 +302,7 @@ fn a_mistake_in_any_label_attaches_nothing() {
 fn a_shared_namespace_is_refused() {
     for network in [Network::Host, Network::Container("db".to_owned())] {
         let shared = Container { network, ..container(&[ADDRESS]) };
-        let desired = Desired::of(&shared, &defaults());
+        let desired = Desired::of(&shared, &rules());
         assert!(matches!(desired, Desired::Refused(_)), "{desired:?}");
         assert_eq!(plan(&desired, &bridge(), 0), Plan::default());
     }
@@ -348,7 +356,7 @@ fn each_interface_has_a_port_of_its_own_and_a_refused_one_holds_up_no_other() {
 fn the_mac_depends_on_bridge_vlan_and_address_alone() {
     let derive = |bridge: &str, vlan: Option<&str>, address: &str| {
         let vlan = vlan.map(|vlan| vlan.parse().unwrap());
-        MacAddress::derive(&bridge.parse().unwrap(), vlan, address.parse().unwrap())
+        MacAddress::derive(&bridge.parse().unwrap(), vlan, &address)
     };
     let one = derive("ovsbr0", Some("10"), "10.0.0.1");
     assert_eq!(one, derive("ovsbr0", Some("10"), "10.0.0.1"));
@@ -369,7 +377,7 @@ struct World {
 
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridges, ports, links, interfaces } = &mut self.observed;
+        let Observed { bridges, ports, links, leftovers, interfaces } = &mut self.observed;
         match step {
             Step::AddBridge { bridge, datapath } => {
                 // Two interfaces may want the same bridge; the second finds it there.
@@ -391,13 +399,13 @@ impl World {
                     mac: Some(link.mac),
                     mtu: link.mtu.map_or(1500, u32::from),
                     addresses: link.addresses.clone(),
-                    gateways: link.gateways.clone(),
+                    routes: link.routes.clone(),
                 };
                 interfaces.insert(link.key.interface.clone(), present);
             }
             Step::SetLink(repair) => {
                 assert!(links.iter().any(|other| other.name == repair.name), "no such link");
-                let Some(ObservedInterface::Present { up, mac, mtu, addresses, gateways }) =
+                let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) =
                     interfaces.get_mut(&repair.key.interface)
                 else {
                     panic!("no such interface");
@@ -406,7 +414,7 @@ impl World {
                 *mtu = repair.mtu.map_or(*mtu, u32::from);
                 addresses.extend(&repair.addresses);
                 *up |= repair.up;
-                gateways.clone_from(&repair.gateways);
+                routes.extend(&repair.routes);
             }
             Step::DelLink { link } => {
                 assert!(links.iter().any(|other| other.name == *link), "the link is not ours");
@@ -426,12 +434,23 @@ impl World {
                     config: config.clone(),
                 });
             }
-            Step::SetPort { bridge: _, port, changes } => {
+            Step::Destroy(leftover) => {
+                assert!(leftovers.contains(leftover), "no such row");
+                leftovers.retain(|other| other != leftover);
+            }
+            Step::SetPort { bridge: _, port, key: _, changes } => {
                 let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
                 for change in changes {
-                    match change {
-                        PortColumn::Tag(tag) => row.config.tag = *tag,
+                    match change.clone() {
+                        PortColumn::Tag(tag) => row.config.tag = tag,
+                        PortColumn::Trunks(trunks) => row.config.trunks = trunks,
+                        PortColumn::VlanMode(mode) => row.config.vlan_mode = mode,
+                        PortColumn::IngressRate(rate) => row.config.ingress_rate = rate,
+                        PortColumn::IngressBurst(burst) => row.config.ingress_burst = burst,
+                        PortColumn::EgressRate(rate) => row.config.egress_rate = rate,
+                        PortColumn::Mirror(output) => row.config.mirror = output,
+                        PortColumn::OfportRequest(port) => row.config.ofport_request = port,
                     }
                 }
             }
@@ -459,6 +478,11 @@ fn interface_of(number: u32) -> LinkName {
     format!("eth{}", 1 + number % 2).parse().unwrap()
 }
 
+fn leftover(number: u32) -> Leftover {
+    let uuid = format!("{number}");
+    Leftover { interface: interface_of(number), row: crate::LeftoverRow::Qos, uuid }
+}
+
 fn any_port() -> impl Strategy<Value = ObservedPort> {
     let owner = prop_oneof![4 => Just(Owner::Us), 1 => Just(Owner::Other)];
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
@@ -484,33 +508,41 @@ fn any_world() -> impl Strategy<Value = World> {
             mac: None,
             mtu: 68,
             addresses: Vec::new(),
-            gateways: Vec::new(),
+            routes: Vec::new(),
         })),
     ];
-    (bridge, ports, links, interface).prop_map(|(bridge, mut ports, links, interface)| {
-        ports.sort_by_key(|port| port.name.clone());
-        ports.dedup_by_key(|port| port.name.clone());
-        let links: Vec<_> = links
-            .iter()
-            .map(|(number, began)| ObservedLink {
-                interface: interface_of(*number),
-                ..link(&format!("3f2a9c1bname{number}_l"), *began)
-            })
-            .collect();
-        let now = start(1);
-        // A name belongs to one interface: of all links of this start, one is its other end.
-        let ends: BTreeMap<_, _> = links
-            .iter()
-            .filter(|link| link.start == now)
-            .map(|link| (link.interface.clone(), link.name.clone()))
-            .collect();
-        let inside = ends.into_iter().map(|(interface, link)| (link, interface)).collect();
-        let bridges = bridge.map(|datapath| ("ovsbr0".parse().unwrap(), datapath));
-        let bridges = bridges.into_iter().collect();
-        let eth1 = "eth1".parse().unwrap();
-        let interfaces = interface.map(|interface| (eth1, interface)).into_iter().collect();
-        World { observed: Observed { bridges, ports, links, interfaces }, inside, start: now }
-    })
+    let leftovers = prop::collection::btree_set(0..4_u32, 0..3)
+        .prop_map(|numbers| numbers.into_iter().map(leftover).collect());
+    (bridge, ports, links, interface, leftovers).prop_map(
+        |(bridge, mut ports, links, interface, leftovers)| {
+            ports.sort_by_key(|port| port.name.clone());
+            ports.dedup_by_key(|port| port.name.clone());
+            let links: Vec<_> = links
+                .iter()
+                .map(|(number, began)| ObservedLink {
+                    interface: interface_of(*number),
+                    ..link(&format!("3f2a9c1bname{number}_l"), *began)
+                })
+                .collect();
+            let now = start(1);
+            // A name belongs to one interface: of all links of this start, one is its other end.
+            let ends: BTreeMap<_, _> = links
+                .iter()
+                .filter(|link| link.start == now)
+                .map(|link| (link.interface.clone(), link.name.clone()))
+                .collect();
+            let inside = ends.into_iter().map(|(interface, link)| (link, interface)).collect();
+            let bridges = bridge.map(|datapath| ("ovsbr0".parse().unwrap(), datapath));
+            let bridges = bridges.into_iter().collect();
+            let eth1 = "eth1".parse().unwrap();
+            let interfaces = interface.map(|interface| (eth1, interface)).into_iter().collect();
+            World {
+                observed: Observed { bridges, ports, links, leftovers, interfaces },
+                inside,
+                start: now,
+            }
+        },
+    )
 }
 
 fn any_desired() -> impl Strategy<Value = Desired> {
@@ -525,7 +557,7 @@ fn any_desired() -> impl Strategy<Value = Desired> {
         if !running {
             container.state = State::Stopped;
         }
-        Desired::of(&container, &defaults())
+        Desired::of(&container, &rules())
     })
 }
 
@@ -550,10 +582,11 @@ proptest! {
         prop_assert_eq!(steps(&third), &[], "nothing is left to do");
         prop_assert_eq!(world.foreign(), foreign, "what others made is untouched");
 
+        prop_assert_eq!(&world.observed.leftovers, &[]);
         let placed: Vec<_> = third.ports.iter().filter_map(|port| port.placed.as_ref()).collect();
         prop_assert_eq!(placed.len(), ours(&world.observed).count());
         prop_assert_eq!(placed.len(), world.observed.links.len());
-        for spec in desired.ports() {
+        for spec in desired.specs() {
             let of_spec = |port: &&PortPlan| port.interface == spec.key.interface;
             let now = third.ports.iter().find(of_spec).expect("each interface has its plan");
             let before = second.ports.iter().find(of_spec).expect("each interface has its plan");
