@@ -4,6 +4,7 @@
 mod addresses;
 mod answers;
 mod attach;
+mod by_hand;
 mod drift;
 mod faults;
 mod interfaces;
