@@ -70,6 +70,8 @@ pub(crate) struct Reconciler {
     work: JoinSet<Done>,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
+    /// How often a container or an interface was refused what its labels ask for.
+    refusals: u64,
     resync_interval: Option<Duration>,
     detach_on_exit: bool,
 }
@@ -86,6 +88,8 @@ struct Entry {
     denied: Option<(Start, Vec<String>)>,
     /// Its ports, by the names of the interfaces inside the container.
     ports: BTreeMap<LinkName, PortEntry>,
+    /// Of which start it was told that labels of the image do not count.
+    ignored: Option<Start>,
     /// How many of its interfaces the last look could not give their ports.
     failed: usize,
 }
@@ -129,11 +133,18 @@ impl Reconciler {
         let inspections = Semaphore::new(INSPECTIONS).into();
         Self {
             mandate: world.switch.mandate(),
-            observer: Arc::new(Observer { docker, world, rules, inspections }),
+            observer: Arc::new(Observer {
+                docker,
+                world,
+                rules,
+                registry: Arc::default(),
+                inspections,
+            }),
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            refusals: 0,
             resync_interval,
             detach_on_exit,
         }
@@ -293,6 +304,8 @@ impl Reconciler {
             Ok(_) if self.survey.void => {}
             Ok(containers) => {
                 if !self.survey.done {
+                    // No look is under way that could have claimed anything yet.
+                    self.observer.learn();
                     info!(containers = containers.len(), "looking at all labelled containers");
                     service_manager::ready(containers.len());
                 }

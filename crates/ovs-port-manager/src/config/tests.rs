@@ -29,6 +29,9 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         default_interface,
         datapath_type,
         mirror_ports,
+        image_labels,
+        pools,
+        policy,
         resync_interval,
         detach_on_exit,
         wait_for_services,
@@ -42,13 +45,16 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         default_interface.is_some(),
         datapath_type.is_some(),
         mirror_ports.is_some(),
+        image_labels.is_some(),
+        pools.is_some(),
+        policy.is_some(),
         resync_interval.is_some(),
         detach_on_exit.is_some(),
         wait_for_services.is_some(),
         log_level.is_some(),
         log_format.is_some(),
     ];
-    assert_eq!(given, [true; 11]);
+    assert_eq!(given, [true; 14]);
     assert_eq!(keys, given.len());
 }
 
@@ -82,7 +88,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
     let told: String =
         files.chain(variables).map(|loaded| format!("{}\n", loaded.unwrap_err())).collect();
     expect![[r#"
-        FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `log_level`, `log_format`
+        FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `image_labels`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `log_level`, `log_format`
         FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`
         FILE: invalid type: sequence, expected a string for key `default_interface`
         FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`
@@ -91,7 +97,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
         FILE: 'perhaps': provided string was not `true` or `false` for key `detach_on_exit`
         FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1
         environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`
-        environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `log_level`, `log_format`
+        environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `image_labels`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `log_level`, `log_format`
     "#]].assert_eq(&told);
 }
 

@@ -10,11 +10,21 @@ use crate::error_chain::chain;
 
 impl Reconciler {
     pub(super) fn finish_look(&mut self, look: Look) {
-        let Look { container, name, result } = look;
+        let Look { container, name, ignored, woken, result } = look;
+        for waiter in woken {
+            self.look(waiter);
+        }
         let Some(entry) = self.entries.get_mut(&container) else {
             return;
         };
         entry.looking = false;
+        if let Some((start, names)) = ignored
+            && entry.ignored.as_ref() != Some(&start)
+        {
+            let (id, names) = (container.short(), names.join(", "));
+            warn!(container = id, name, "labels of its image do not count: {names}");
+            entry.ignored = Some(start);
+        }
         let again = std::mem::take(&mut entry.again);
         match result {
             Ok(Standing::Nothing) => {
@@ -86,10 +96,12 @@ impl Reconciler {
         if entry.denied == denied {
             return;
         }
-        if let Some((_, reasons)) = &denied {
-            warn!(container = id.short(), name, "not attached: {}", reasons.join("; "));
+        entry.denied.clone_from(&denied);
+        if let Some((_, reasons)) = denied {
+            self.refusals += 1;
+            let refusals = self.refusals;
+            warn!(container = id.short(), name, refusals, "not attached: {}", reasons.join("; "));
         }
-        entry.denied = denied;
     }
 
     pub(super) fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {

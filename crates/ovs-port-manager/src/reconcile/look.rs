@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use port_plan::{
-    ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan, PortSpec,
-    Rules, Start, State, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
+    PortSpec, Registry, Rules, Start, State, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -25,6 +25,8 @@ pub(super) struct Observer {
     pub(super) docker: Docker,
     pub(super) world: World,
     pub(super) rules: Rules,
+    /// Who holds which address. It decides whenever a look asks for one, in one call.
+    pub(super) registry: Arc<Mutex<Registry>>,
     pub(super) inspections: Arc<Semaphore>,
 }
 
@@ -33,6 +35,10 @@ pub(super) struct Look {
     pub(super) container: ContainerId,
     /// The container's name, as far as it is known.
     pub(super) name: String,
+    /// The labels of its image that do not count, and in which start.
+    pub(super) ignored: Option<(Start, Vec<String>)>,
+    /// Containers that have waited for what this one has given up.
+    pub(super) woken: Vec<ContainerId>,
     pub(super) result: Result<Standing, Error>,
 }
 
@@ -93,12 +99,15 @@ impl Error {
 impl Observer {
     /// Looks at one container and brings it to where it should be.
     pub(super) async fn look(&self, container: ContainerId) -> Look {
-        let mut name = self.world.switch.container_name(&container).unwrap_or_default();
-        let result = self.converge(&container, &mut name).await;
-        Look { container, name, result }
+        let name = self.world.switch.container_name(&container).unwrap_or_default();
+        let result = Ok(Standing::Nothing);
+        let mut look = Look { container, name, ignored: None, woken: Vec::new(), result };
+        look.result = self.converge(&mut look).await;
+        look
     }
 
-    async fn converge(&self, id: &ContainerId, name: &mut String) -> Result<Standing, Error> {
+    async fn converge(&self, look: &mut Look) -> Result<Standing, Error> {
+        let Look { container: id, name, ignored, woken, result: _ } = look;
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
@@ -111,8 +120,9 @@ impl Observer {
                 name.clone_from(&container.name);
                 if let State::Running { pid, start } = &container.state {
                     running = Some((*pid, start.clone()));
+                    *ignored = self.ignored_labels(container).map(|names| (start.clone(), names));
                 }
-                Desired::of(container, &self.rules)
+                Desired::of(container, &self.rules, &mut self.registry())
             }
         };
         let observed = self.observe(id, &desired, running.as_ref()).await?;
@@ -122,6 +132,14 @@ impl Observer {
 
         let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
         let outcomes = self.carry_out(&subject, plan).await;
+        if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
+            // What has gone is free from now on, and not before.
+            let mut registry = self.registry();
+            *woken = registry.settle(id, desired.specs());
+            if matches!(desired, Desired::Nothing) {
+                registry.leave(id);
+            }
+        }
         let failure =
             |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
         let reasons = match desired {
@@ -138,6 +156,25 @@ impl Observer {
         }
         let start = running.map(|(_, start)| start).filter(|_| !reasons.is_empty());
         Ok(start.map_or(Standing::Nothing, |start| Standing::Denied { start, reasons }))
+    }
+
+    fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {
+        let names: Vec<_> = container.labels_of_image().map(str::to_owned).collect();
+        (!self.rules.trust_image_labels && !names.is_empty()).then_some(names)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // A panic within leaves at worst a claim too many, which the next look of its holder settles.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets who holds what, and learns it from the ports that are there.
+    pub(super) fn learn(&self) {
+        let mut registry = self.registry();
+        *registry = Registry::default();
+        for (port, container_name) in self.world.switch.ports() {
+            registry.learn(&port, &container_name);
+        }
     }
 
     /// Carries out the plan of each interface until a step of it fails, all at the same time.
@@ -159,7 +196,7 @@ impl Observer {
     pub(super) async fn detach(&self, container: ContainerId) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
         let result = self.remove(&container, &name).await.map(|()| Standing::Nothing);
-        Look { container, name, result }
+        Look { container, name, ignored: None, woken: Vec::new(), result }
     }
 
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
