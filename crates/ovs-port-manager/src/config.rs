@@ -1,5 +1,7 @@
 //! The configuration: defaults, under a file, under the environment, under flags.
 
+mod access;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -9,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ::config::{Environment, File, FileFormat};
-use port_plan::{Datapath, InvalidLinkName, LinkName};
+use port_plan::{Datapath, InvalidLinkName, LinkName, Policy, Pool};
 use serde::{Deserialize, Deserializer, de};
+
+use access::{PoolEntry, RuleEntry};
 
 use crate::docker;
 
@@ -70,6 +74,19 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) mirror_ports: Option<Names>,
 
+    /// Whether labels count that a container has from its image: ignore or trust [default: ignore]
+    #[arg(long, value_name = "ignore|trust")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) image_labels: Option<ImageLabels>,
+
+    /// Addresses for `ovs.ip_address=auto`. In the file alone.
+    #[arg(skip)]
+    pub(crate) pools: Option<Vec<PoolEntry>>,
+
+    /// Who may ask for what. In the file alone.
+    #[arg(skip)]
+    pub(crate) policy: Option<Vec<RuleEntry>>,
+
     /// Seconds between looks at everything, 0 for never [default: 60]
     #[arg(long, value_name = "SECONDS")]
     #[serde(default, deserialize_with = "parsed")]
@@ -121,6 +138,9 @@ pub(crate) struct Config {
     pub(crate) default_interface: LinkName,
     pub(crate) datapath_type: DatapathType,
     pub(crate) mirror_ports: Names,
+    pub(crate) image_labels: ImageLabels,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) policy: Policy,
     pub(crate) resync_interval: Seconds,
     pub(crate) detach_on_exit: bool,
     pub(crate) wait_for_services: bool,
@@ -143,6 +163,13 @@ pub(crate) enum DatapathType {
 /// A whole number of seconds, at most a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seconds(pub(crate) u64);
+
+/// What labels count for that a container has from its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageLabels {
+    Ignore,
+    Trust,
+}
 
 /// Where the control socket is, if there is to be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,12 +223,20 @@ impl Config {
         let file = file.map_or_else(|| Ok(Options::default()), read_file)?;
         let variables = read_environment(variables)?;
         let given = flags.over(variables).over(file);
+        let default_bridge = or_default(given.default_bridge, "default_bridge", "ovsbr0")?;
+        let invalid =
+            |key: &'static str| move |reason| Error::Invalid { layer: key.to_owned(), reason };
+        let pools = given.pools.unwrap_or_default();
+        let pools = pools.into_iter().map(|entry| entry.pool(&default_bridge));
         Ok(Self {
             docker: or_default(given.docker, "docker", "unix:///var/run/docker.sock")?,
             ovsdb: or_default(given.ovsdb, "ovsdb", "unix:/var/run/openvswitch/db.sock")?,
-            default_bridge: or_default(given.default_bridge, "default_bridge", "ovsbr0")?,
+            pools: pools.collect::<Result<_, _>>().map_err(invalid("pools"))?,
+            policy: access::policy(given.policy.unwrap_or_default()).map_err(invalid("policy"))?,
+            default_bridge,
             default_interface: or_default(given.default_interface, "default_interface", "eth1")?,
             datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
+            image_labels: given.image_labels.unwrap_or(ImageLabels::Ignore),
             mirror_ports: given.mirror_ports.unwrap_or_default(),
             resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
@@ -224,6 +259,9 @@ impl Options {
             default_bridge: self.default_bridge.or(under.default_bridge),
             default_interface: self.default_interface.or(under.default_interface),
             datapath_type: self.datapath_type.or(under.datapath_type),
+            image_labels: self.image_labels.or(under.image_labels),
+            pools: self.pools.or(under.pools),
+            policy: self.policy.or(under.policy),
             mirror_ports: self.mirror_ports.or(under.mirror_ports),
             resync_interval: self.resync_interval.or(under.resync_interval),
             detach_on_exit: self.detach_on_exit.or(under.detach_on_exit),
@@ -292,6 +330,18 @@ impl FromStr for DatapathType {
             "system" => Ok(Self::Fixed(Datapath::System)),
             "netdev" => Ok(Self::Fixed(Datapath::Netdev)),
             _ => Err(NotOneOf("auto, system, netdev")),
+        }
+    }
+}
+
+impl FromStr for ImageLabels {
+    type Err = NotOneOf;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "ignore" => Ok(Self::Ignore),
+            "trust" => Ok(Self::Trust),
+            _ => Err(NotOneOf("ignore, trust")),
         }
     }
 }

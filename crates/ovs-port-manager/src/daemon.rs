@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::apply::World;
 use crate::board::Board;
-use crate::config::{Config, DatapathType, Options};
+use crate::config::{Config, DatapathType, ImageLabels, Options};
 use crate::docker::Docker;
 use crate::error_chain::chain;
 use crate::links::Links;
@@ -210,6 +210,9 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
                 datapath: datapath_of(config.datapath_type)?,
             },
             mirror_ports: config.mirror_ports.0.iter().cloned().collect(),
+            pools: config.pools.clone(),
+            trust_image_labels: config.image_labels == ImageLabels::Trust,
+            policy: config.policy.clone(),
         },
         resync_interval: Some(Duration::from_secs(config.resync_interval.0))
             .filter(|interval| !interval.is_zero()),

@@ -90,6 +90,8 @@ struct Entry {
     denied: Option<(Start, Vec<Denial>)>,
     /// Its ports, by the names of the interfaces inside the container.
     ports: BTreeMap<LinkName, PortEntry>,
+    /// Of which start it was told that labels of the image do not count.
+    ignored: Option<Start>,
     /// How many of its interfaces the last look could not give their ports.
     failed: usize,
 }
@@ -242,7 +244,7 @@ impl Reconciler {
 
     fn reload(&mut self, settings: Settings) {
         let Settings { rules, resync_interval, detach_on_exit } = settings;
-        self.observer = Arc::new(Observer { rules, ..Observer::clone(&self.observer) });
+        self.observer = Arc::new(self.observer.with_rules(rules));
         self.resync_interval = resync_interval;
         self.detach_on_exit = detach_on_exit;
         self.look_at_everything();
@@ -309,6 +311,8 @@ impl Reconciler {
             Ok(_) if self.survey.void => {}
             Ok(containers) => {
                 if !self.survey.done {
+                    // No look is under way that could have claimed anything yet.
+                    self.observer.learn();
                     info!(containers = containers.len(), "looking at all labelled containers");
                     service_manager::ready(containers.len());
                 }

@@ -29,6 +29,8 @@ mod key {
     pub(super) const CONTAINER_IFACE: &str = "container_iface";
     pub(super) const CONTAINER_NAME: &str = "container_name";
     pub(super) const CONTAINER_START: &str = "container_start";
+    pub(super) const IP_ADDRESS: &str = "ip_address";
+    pub(super) const MAC_ADDRESS: &str = "mac_address";
     pub(super) const OWNER: &str = "owner";
 }
 
@@ -127,6 +129,19 @@ impl Switch {
             interfaces_of(replica, container)
                 .filter_map(|interface| observed(replica, container, interface))
                 .collect()
+        })
+    }
+
+    /// All ports of ours, each with the name of its container.
+    pub(crate) fn ports(&self) -> Vec<(ObservedPort, String)> {
+        self.client.read(|replica| {
+            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
+            ours.filter_map(|interface| {
+                let port = observed(replica, &container_of(&**interface)?, interface)?;
+                let name = interface.external_ids.get(key::CONTAINER_NAME);
+                Some((port, name.cloned().unwrap_or_default()))
+            })
+            .collect()
         })
     }
 

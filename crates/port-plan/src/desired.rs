@@ -1,14 +1,22 @@
 //! From a container to what it is to have.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::container::{Container, Network, Start, State};
 use crate::labels::{self, Addressing, Mistake, Wanted};
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::policy::Denial;
+use crate::pool::Pool;
 use crate::port_config::PortConfig;
+use crate::registry::{Claim, Conflict, Registry};
 use crate::rules::Rules;
 use crate::spec::{Defaults, PortKey, PortSpec};
+use crate::vlan::Vlan;
 
 /// What a container is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,15 +51,36 @@ pub enum Refusal {
     ForeignPort(String),
     /// The configuration allows no mirror to this port.
     MirrorPort(LinkName),
+    /// All its labels are from its image, and the configuration does not trust those.
+    ImageLabels(Vec<String>),
+    /// The configuration's policy does not allow it.
+    Policy(Denial),
+    /// Somebody else holds an address or the MAC address.
+    Taken(Conflict),
+    /// There is no pool for bridge and VLAN.
+    NoPool {
+        /// The bridge.
+        bridge: LinkName,
+        /// The VLAN.
+        vlan: Option<Vlan>,
+    },
+    /// All addresses of the pools are taken.
+    PoolExhausted(String),
+    /// A label does not go together with the address from the pool.
+    Misfit(String),
 }
 
 impl Desired {
-    /// What this container is to have.
-    pub fn of(container: &Container, rules: &Rules) -> Self {
+    /// What this container is to have; takes from the registry what that needs.
+    pub fn of(container: &Container, rules: &Rules, registry: &mut Registry) -> Self {
         let State::Running { pid: _, start } = &container.state else {
             return Self::Nothing;
         };
-        let wanted = match labels::parse(&container.labels, &rules.defaults) {
+        let labels = match trusted(container, rules) {
+            Ok(labels) => labels,
+            Err(refusal) => return Self::Refused(refusal),
+        };
+        let wanted = match labels::parse(&labels, &rules.defaults) {
             Ok(wanted) if wanted.is_empty() => return Self::Nothing,
             Ok(wanted) => wanted,
             Err(mistakes) => return Self::Mistaken(mistakes),
@@ -65,9 +94,10 @@ impl Desired {
         }
         let mut ports = DesiredPorts::default();
         for wanted in wanted {
-            match allowed(&wanted, rules) {
-                Ok(()) => ports.specs.push(port(container, start, &rules.defaults, wanted)),
-                Err(refusal) => ports.refused.push((wanted.interface, refusal)),
+            let interface = wanted.interface.clone();
+            match admit(container, start, wanted, rules, registry) {
+                Ok(spec) => ports.specs.push(spec),
+                Err(refusal) => ports.refused.push((interface, refusal)),
             }
         }
         Self::Ports(ports)
@@ -91,21 +121,113 @@ impl Desired {
     }
 }
 
-/// What an interface asks for is within the rules.
-fn allowed(wanted: &Wanted, rules: &Rules) -> Result<(), Refusal> {
-    match &wanted.mirror {
-        Some(output) if !rules.mirror_ports.contains(output) => {
-            Err(Refusal::MirrorPort(output.clone()))
-        }
-        _ => Ok(()),
+/// The labels that count.
+fn trusted(container: &Container, rules: &Rules) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut labels = container.labels.clone();
+    if rules.trust_image_labels {
+        return Ok(labels);
     }
+    let ignored: Vec<_> = container.labels_of_image().collect();
+    for name in &ignored {
+        labels.remove(*name);
+    }
+    if ignored.is_empty() || labels::concern_us(labels.keys().map(String::as_str)) {
+        return Ok(labels);
+    }
+    Err(Refusal::ImageLabels(ignored.into_iter().map(str::to_owned).collect()))
 }
 
-fn port(container: &Container, start: &Start, defaults: &Defaults, wanted: Wanted) -> PortSpec {
+/// Decides on one interface, and takes what it needs from the registry.
+fn admit(
+    container: &Container,
+    start: &Start,
+    mut wanted: Wanted,
+    rules: &Rules,
+    registry: &mut Registry,
+) -> Result<PortSpec, Refusal> {
+    rules.policy.judge(container, &mut wanted).map_err(Refusal::Policy)?;
+    if let Some(output) = &wanted.mirror
+        && !rules.mirror_ports.contains(output)
+    {
+        return Err(Refusal::MirrorPort(output.clone()));
+    }
     let addresses = match &wanted.addressing {
         Addressing::Given(addresses) => addresses.clone(),
         Addressing::None => Vec::new(),
+        Addressing::Auto => {
+            let addresses = assign(container, &wanted, rules, registry)?;
+            let gateways = gateways(&wanted, &addresses, rules);
+            wanted.gateways.extend(gateways);
+            if let Some(problem) = labels::misfits(&wanted, &addresses) {
+                return Err(Refusal::Misfit(problem));
+            }
+            addresses
+        }
     };
+    let spec = port(container, start, &rules.defaults, wanted, addresses);
+    registry.claim(&spec).map_err(Refusal::Taken)?;
+    Ok(spec)
+}
+
+/// The pools for an interface.
+fn pools<'a>(wanted: &'a Wanted, rules: &'a Rules) -> impl Iterator<Item = &'a Pool> {
+    rules.pools.iter().filter(|pool| pool.bridge == wanted.bridge && pool.vlan == wanted.vlan)
+}
+
+/// An address of each family that there is a pool for: the one that the interface holds already, or else a free
+/// one.
+fn assign(
+    container: &Container,
+    wanted: &Wanted,
+    rules: &Rules,
+    registry: &mut Registry,
+) -> Result<Vec<IpNet>, Refusal> {
+    let key = PortKey { container: container.id.clone(), interface: wanted.interface.clone() };
+    let claim = |address: &IpNet| Claim::Address {
+        bridge: wanted.bridge.clone(),
+        vlan: wanted.vlan,
+        address: address.addr(),
+    };
+    let identity = format!("{} {}", container.identity(), wanted.interface);
+    let mut addresses = Vec::new();
+    for ipv4 in [true, false] {
+        let family = || pools(wanted, rules).filter(|pool| pool.prefix.addr().is_ipv4() == ipv4);
+        let all = || family().flat_map(|pool| pool.candidates(&identity));
+        if family().next().is_none() {
+            continue;
+        }
+        let held = all().find(|address| registry.holds(&claim(address), &key));
+        let free = || all().find(|address| !registry.is_taken(&claim(address), &key));
+        let Some(address) = held.or_else(free) else {
+            let ranges: Vec<_> = family().map(Pool::to_string).collect();
+            registry.wait_for_address(&wanted.bridge, wanted.vlan, &container.id);
+            return Err(Refusal::PoolExhausted(ranges.join(", ")));
+        };
+        addresses.push(address);
+    }
+    if addresses.is_empty() {
+        return Err(Refusal::NoPool { bridge: wanted.bridge.clone(), vlan: wanted.vlan });
+    }
+    Ok(addresses)
+}
+
+/// The gateways of the pools that gave these addresses, for families without one of the labels'.
+fn gateways(wanted: &Wanted, addresses: &[IpNet], rules: &Rules) -> Vec<IpAddr> {
+    let of = |address: &IpNet| {
+        let asked = wanted.gateways.iter().any(|one| one.is_ipv4() == address.addr().is_ipv4());
+        let pool = pools(wanted, rules).find(|pool| pool.holds(address.addr()))?;
+        pool.gateway.filter(|_| !asked)
+    };
+    addresses.iter().filter_map(of).collect()
+}
+
+fn port(
+    container: &Container,
+    start: &Start,
+    defaults: &Defaults,
+    wanted: Wanted,
+    addresses: Vec<IpNet>,
+) -> PortSpec {
     let routes = wanted.all_routes(&addresses);
     let Wanted {
         bridge,
@@ -127,10 +249,10 @@ fn port(container: &Container, start: &Start, defaults: &Defaults, wanted: Wante
     } = wanted;
     let derived = || match addresses.first() {
         Some(first) => MacAddress::derive(&bridge, vlan, &first.addr()),
-        None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.name)),
+        None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.identity())),
     };
+    let mac = mac.unwrap_or_else(derived);
     PortSpec {
-        mac: mac.unwrap_or_else(derived),
         key: PortKey { container: container.id.clone(), interface },
         container_name: container.name.clone(),
         start: start.clone(),
@@ -145,7 +267,10 @@ fn port(container: &Container, start: &Start, defaults: &Defaults, wanted: Wante
             egress_rate,
             ofport_request,
             mirror,
+            addresses: addresses.clone(),
+            mac: Some(mac),
         },
+        mac,
         mtu,
         addresses,
         routes,
@@ -167,6 +292,24 @@ impl fmt::Display for Refusal {
                 f,
                 "the configuration allows no mirror to {port}; its operator may list it in mirror_ports"
             ),
+            Self::ImageLabels(names) => write!(
+                f,
+                "labels of its image are ignored ({}); give them to the container, or set image_labels: trust",
+                names.join(", ")
+            ),
+            Self::Policy(denial) => denial.fmt(f),
+            Self::Taken(conflict) => {
+                write!(f, "{conflict}; it is granted once that one has stopped")
+            }
+            Self::NoPool { bridge, vlan } => {
+                write!(f, "the configuration has no pool for bridge {bridge}")?;
+                vlan.map_or(Ok(()), |vlan| write!(f, " and VLAN {vlan}"))
+            }
+            Self::PoolExhausted(pool) => write!(
+                f,
+                "all addresses of the pool {pool} are taken; one is granted once a container has stopped"
+            ),
+            Self::Misfit(problem) => f.write_str(problem),
             Self::ForeignPort(port) => write!(
                 f,
                 "port {port} was made for the same interface by somebody else; remove it \

@@ -12,13 +12,17 @@
 mod by_hand;
 mod container;
 mod desired;
+mod glob;
 mod kilobits;
 pub mod labels;
 mod link_name;
 mod mac;
 mod observed;
 mod plan;
+mod policy;
+mod pool;
 mod port_config;
+mod registry;
 mod route;
 mod rules;
 mod spec;
@@ -30,15 +34,19 @@ mod vlan;
 pub use by_hand::{ByHandPort, clear};
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
 pub use desired::{Desired, DesiredPorts, Refusal};
+pub use glob::Glob;
 pub use kilobits::{InvalidKilobits, Kilobits};
 pub use labels::Mistake;
 pub use link_name::{InvalidLinkName, LinkName};
-pub use mac::{InvalidMac, MacAddress};
+pub use mac::{InvalidMac, InvalidMacPrefix, MacAddress, MacPrefix};
 pub use observed::{
     Leftover, LeftoverRow, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner,
 };
 pub use plan::{Placed, Plan, PortPlan, plan};
+pub use policy::{Denial, Forbidden, Policy, Rule, Source};
+pub use pool::{InvalidPool, Pool};
 pub use port_config::{PortColumn, PortConfig};
+pub use registry::{Claim, Conflict, Holder, Registry};
 pub use route::Route;
 pub use rules::Rules;
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};

@@ -51,6 +51,38 @@ impl MacAddress {
     }
 }
 
+/// What MAC addresses begin with: one to six bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MacPrefix(Vec<u8>);
+
+/// Why a text is not a [`MacPrefix`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not one to six bytes that MAC addresses begin with, such as 02:00:00")]
+pub struct InvalidMacPrefix;
+
+impl MacPrefix {
+    /// Whether an address begins with it.
+    pub fn contains(&self, mac: MacAddress) -> bool {
+        mac.0.starts_with(&self.0)
+    }
+}
+
+impl FromStr for MacPrefix {
+    type Err = InvalidMacPrefix;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes: Option<Vec<u8>> = text.split([':', '-']).map(octet).collect();
+        let bytes = bytes.filter(|bytes| bytes.len() <= 6).ok_or(InvalidMacPrefix)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Two hexadecimal digits. `from_str_radix` alone would take a sign, too.
+fn octet(text: &str) -> Option<u8> {
+    let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| u8::from_str_radix(text, 16).ok()).flatten()
+}
+
 impl FromStr for MacAddress {
     type Err = InvalidMac;
 
@@ -58,12 +90,7 @@ impl FromStr for MacAddress {
         let mut octets = [0; 6];
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
-            let part = parts.next().ok_or(InvalidMac)?;
-            // from_str_radix would take a sign, too.
-            if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(InvalidMac);
-            }
-            *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
+            *octet = parts.next().and_then(self::octet).ok_or(InvalidMac)?;
         }
         if parts.next().is_some() {
             return Err(InvalidMac);

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use crate::kilobits::Kilobits;
 use crate::link_name::LinkName;
+use crate::mac::MacAddress;
 use crate::trunks::{Trunks, VlanMode};
 use crate::vlan::Vlan;
 
@@ -27,6 +30,10 @@ pub struct PortConfig {
     /// Where a copy of all that the container sends and gets goes: a port of the same bridge (a Mirror row of the
     /// port's own).
     pub mirror: Option<LinkName>,
+    /// The addresses that the interface holds (`external_ids:ip_address` of the Interface).
+    pub addresses: Vec<IpNet>,
+    /// The MAC address that it holds (`external_ids:mac_address` of the Interface).
+    pub mac: Option<MacAddress>,
 }
 
 /// One of the settings of a port's rows.
@@ -48,6 +55,10 @@ pub enum PortColumn {
     OfportRequest(Option<u16>),
     /// See [`PortConfig::mirror`].
     Mirror(Option<LinkName>),
+    /// See [`PortConfig::addresses`].
+    Addresses(Vec<IpNet>),
+    /// See [`PortConfig::mac`].
+    Mac(Option<MacAddress>),
 }
 
 impl PortConfig {
@@ -62,6 +73,8 @@ impl PortConfig {
             egress_rate,
             ofport_request,
             mirror,
+            addresses,
+            mac,
         } = self;
         vec![
             PortColumn::Tag(*tag),
@@ -72,6 +85,8 @@ impl PortConfig {
             PortColumn::EgressRate(*egress_rate),
             PortColumn::OfportRequest(*ofport_request),
             PortColumn::Mirror(mirror.clone()),
+            PortColumn::Addresses(addresses.clone()),
+            PortColumn::Mac(*mac),
         ]
     }
 
@@ -84,6 +99,13 @@ impl PortConfig {
     pub fn changes_from(&self, found: &Self) -> Vec<PortColumn> {
         let pairs = self.columns().into_iter().zip(found.columns());
         pairs.filter(|(wanted, found)| wanted != found).map(|(wanted, _)| wanted).collect()
+    }
+}
+
+impl PortColumn {
+    /// It tells whose port it is and changes nothing of what the port does.
+    pub fn is_mark(&self) -> bool {
+        matches!(self, Self::Addresses(_) | Self::Mac(_))
     }
 }
 
@@ -105,6 +127,11 @@ impl fmt::Display for PortColumn {
             Self::EgressRate(None) => f.write_str("qos=[]"),
             Self::EgressRate(Some(rate)) => write!(f, "qos=linux-htb,max-rate={rate}"),
             Self::OfportRequest(port) => write!(f, "ofport_request={}", OrNone(port.as_ref())),
+            Self::Addresses(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(IpNet::to_string).collect();
+                write!(f, "external_ids:ip_address={}", addresses.join(","))
+            }
+            Self::Mac(mac) => write!(f, "external_ids:mac_address={}", OrNone(mac.as_ref())),
             Self::Mirror(output) => write!(f, "mirror={}", OrNone(output.as_ref())),
         }
     }

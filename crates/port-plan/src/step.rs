@@ -146,7 +146,8 @@ impl fmt::Display for Step {
             Self::DelLink { link } => write!(f, "del-link {link}"),
             Self::AddPort { bridge, port, config, key: _, container_name: _, start: _ } => {
                 write!(f, "add-port {bridge} {port}")?;
-                config.given().iter().try_for_each(|column| write!(f, " {column}"))
+                let mut given = config.given().into_iter().filter(|column| !column.is_mark());
+                given.try_for_each(|column| write!(f, " {column}"))
             }
             Self::SetPort { bridge: _, port, key: _, changes } => {
                 write!(f, "set-port {port}")?;

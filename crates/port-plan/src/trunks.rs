@@ -20,6 +20,16 @@ pub struct Trunks(BTreeSet<u16>);
 pub struct InvalidTrunks;
 
 impl Trunks {
+    /// Frames without a tag alone.
+    pub fn untagged() -> Self {
+        Self([0].into())
+    }
+
+    /// Whether a number is in it.
+    pub fn contains(&self, number: u16) -> bool {
+        self.0.contains(&number)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -128,6 +128,12 @@ impl Metrics {
                     Refusal::ContainerNetwork(_) => "container_network",
                     Refusal::ForeignPort(_) => "foreign_port",
                     Refusal::MirrorPort(_) => "mirror_port",
+                    Refusal::ImageLabels(_) => "image_labels",
+                    Refusal::Policy(_) => "policy",
+                    Refusal::Taken(_) => "taken",
+                    Refusal::NoPool { .. } => "no_pool",
+                    Refusal::PoolExhausted(_) => "pool_exhausted",
+                    Refusal::Misfit(_) => "misfit",
                 };
                 count(&self.refusals, "reason", reason);
             }

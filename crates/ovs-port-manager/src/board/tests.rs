@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use expect_test::expect;
-use port_plan::{Container, Datapath, Defaults, Desired, Network, Rules, Start, State as Life};
+use port_plan::{
+    Container, Datapath, Defaults, Desired, Network, Registry, Rules, Start, State as Life,
+};
 
 use super::*;
 
@@ -15,6 +18,8 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         id: digit.to_string().repeat(ContainerId::LEN).parse().unwrap(),
         name: name.to_owned(),
         labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+        image: "nginx".to_owned(),
+        image_labels: BTreeMap::new(),
         state: Life::Running { pid: 7, start: Start("now".to_owned()) },
         network: Network::Own,
     }
@@ -26,7 +31,7 @@ fn desired(container: &Container) -> Desired {
         interface: "eth1".parse().unwrap(),
         datapath: Datapath::Netdev,
     };
-    Desired::of(container, &Rules::new(defaults))
+    Desired::of(container, &Rules::new(defaults), &mut Registry::default())
 }
 
 fn spec(container: &Container) -> PortSpec {

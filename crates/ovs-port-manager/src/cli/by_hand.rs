@@ -6,8 +6,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use ipnet::IpNet;
 use port_plan::{
-    Container, Datapath, Desired, LinkName, LinkSpec, MacAddress, PortKey, Route, Start, State,
-    Vlan,
+    Container, Datapath, LinkName, LinkSpec, MacAddress, PortKey, Route, Start, State, Vlan,
 };
 
 use super::Outcome;
@@ -187,7 +186,7 @@ async fn add_port(observer: &Observer, wish: Wish) -> anyhow::Result<()> {
     if let Some(port) = there {
         bail!("container {shown} has port {} for {} already", port.name, wish.interface);
     }
-    let desired = Desired::of(&container, &observer.rules);
+    let (desired, _) = observer.desired(Some(&container));
     let labelled = desired.specs().iter().any(|spec| spec.key.interface == wish.interface);
     ensure!(!labelled, "the labels of container {shown} are for {} already", wish.interface);
     let netns = netns::of_container(*pid, &container.id)?;

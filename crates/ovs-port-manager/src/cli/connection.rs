@@ -64,7 +64,9 @@ impl Connection {
 pub(crate) async fn observer(config: &Config) -> anyhow::Result<Observer> {
     let (switch, docker) = daemon::try_connect(config).await?;
     let world = World { switch, links: Links::new().into() };
-    Ok(Observer::new(docker, world, daemon::settings(config)?.rules))
+    let observer = Observer::new(docker, world, daemon::settings(config)?.rules);
+    observer.learn();
+    Ok(observer)
 }
 
 /// Runs a command's work to its end.

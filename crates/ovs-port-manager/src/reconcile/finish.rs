@@ -11,11 +11,22 @@ use crate::error_chain::chain;
 
 impl Reconciler {
     pub(super) fn finish_look(&mut self, look: Look) {
-        let Look { container, seen: Seen { name, service, steps }, result } = look;
+        let Look { container, seen, woken, result } = look;
+        let Seen { name, service, ignored, steps } = seen;
+        for waiter in woken {
+            self.look(waiter);
+        }
         let Some(entry) = self.entries.get_mut(&container) else {
             return;
         };
         entry.looking = false;
+        if let Some((start, names)) = ignored
+            && entry.ignored.as_ref() != Some(&start)
+        {
+            let (id, names) = (container.short(), names.join(", "));
+            warn!(container = id, name, "labels of its image do not count: {names}");
+            entry.ignored = Some(start);
+        }
         let again = std::mem::take(&mut entry.again);
         let resync = std::mem::take(&mut entry.resync);
         self.board.looked(&container, &name, service.as_deref(), steps, resync);
@@ -93,13 +104,13 @@ impl Reconciler {
         if entry.denied == denied {
             return;
         }
-        let denials = denied.as_ref().map(|(_, denials)| denials.clone()).unwrap_or_default();
+        entry.denied.clone_from(&denied);
+        let denials = denied.map(|(_, denials)| denials).unwrap_or_default();
         let reasons: Vec<_> = denials.iter().map(ToString::to_string).collect();
         self.board.denied(id, name, denials);
-        if denied.is_some() {
+        if !reasons.is_empty() {
             warn!(container = id.short(), name, "not attached: {}", reasons.join("; "));
         }
-        entry.denied = denied;
     }
 
     /// Something failed for these interfaces of a container, or for all of it.

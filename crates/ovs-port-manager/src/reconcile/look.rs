@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Rules, Start, State, Step, clear, plan,
+    PortSpec, Registry, Rules, Start, State, Step, clear, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -34,6 +34,8 @@ pub(crate) struct Observer {
     pub(crate) docker: Docker,
     pub(crate) world: World,
     pub(crate) rules: Rules,
+    /// Who holds which address. It decides whenever a look asks for one, in one call.
+    registry: Arc<Mutex<Registry>>,
     pub(super) inspections: Arc<Semaphore>,
 }
 
@@ -50,6 +52,8 @@ pub(crate) struct Preview {
 pub(super) struct Look {
     pub(super) container: ContainerId,
     pub(super) seen: Seen,
+    /// Containers that have waited for what this one has given up.
+    pub(super) woken: Vec<ContainerId>,
     pub(super) result: Result<Standing, Error>,
 }
 
@@ -60,6 +64,8 @@ pub(super) struct Seen {
     pub(super) name: String,
     /// The Compose service that it belongs to.
     pub(super) service: Option<String>,
+    /// The labels of its image that do not count, and in which start.
+    pub(super) ignored: Option<(Start, Vec<String>)>,
     /// The steps that were tried.
     pub(super) steps: Vec<Tried>,
 }
@@ -127,10 +133,16 @@ impl Error {
 
 impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
-        Self { docker, world, rules, inspections: Semaphore::new(INSPECTIONS).into() }
+        let inspections = Semaphore::new(INSPECTIONS).into();
+        Self { docker, world, rules, registry: Arc::default(), inspections }
     }
 
-    /// Looks at one container and changes nothing.
+    /// The same observer, going by other rules.
+    pub(super) fn with_rules(&self, rules: Rules) -> Self {
+        Self { rules, ..self.clone() }
+    }
+
+    /// Looks at one container and changes nothing. What it would claim, it claims of this observer alone.
     pub(crate) async fn preview(&self, id: &ContainerId) -> Result<Preview, Error> {
         let container = {
             let _permit = self.inspections.acquire().await?;
@@ -145,23 +157,27 @@ impl Observer {
     /// Looks at one container and brings it to where it should be.
     pub(super) async fn look(&self, container: ContainerId) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
-        let mut seen = Seen { name, ..Seen::default() };
-        let result = self.converge(&container, &mut seen).await;
-        Look { container, seen, result }
+        let seen = Seen { name, ..Seen::default() };
+        let mut look = Look { container, seen, woken: Vec::new(), result: Ok(Standing::Nothing) };
+        look.result = self.converge(&mut look).await;
+        look
     }
 
-    async fn converge(&self, id: &ContainerId, seen: &mut Seen) -> Result<Standing, Error> {
+    async fn converge(&self, look: &mut Look) -> Result<Standing, Error> {
+        let Look { container: id, seen, woken, result: _ } = look;
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
             self.docker.inspect(id).await?
         };
         let inspected = since.elapsed();
+        let (desired, running) = self.desired(container.as_ref());
         if let Some(container) = &container {
             seen.name.clone_from(&container.name);
             seen.service = container.labels.get(COMPOSE_SERVICE).cloned();
+            let start = running.as_ref().map(|(_, start)| start.clone());
+            seen.ignored = start.zip(self.ignored_labels(container));
         }
-        let (desired, running) = self.desired(container.as_ref());
         let observed = self.observe(id, &desired, running.as_ref()).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
@@ -169,6 +185,14 @@ impl Observer {
 
         let pid = running.as_ref().map(|(pid, _)| *pid);
         let mut outcomes = self.carry_out(&Subject { id, name: &seen.name, pid }, plan).await;
+        if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
+            // What has gone is free from now on, and not before.
+            let mut registry = self.registry();
+            *woken = registry.settle(id, desired.specs());
+            if matches!(desired, Desired::Nothing) {
+                registry.leave(id);
+            }
+        }
         let latencies: Vec<_> = outcomes.iter().map(|one| one.latency(inspected)).collect();
         seen.steps = outcomes.iter_mut().flat_map(|one| std::mem::take(&mut one.tried)).collect();
         let start = running.as_ref().map(|(_, start)| start);
@@ -193,13 +217,32 @@ impl Observer {
     }
 
     /// What a container is to have; its first process and its start, if it runs.
-    fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
+    pub(crate) fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
         let Some(container) = container else { return (Desired::Nothing, None) };
         let running = match &container.state {
             State::Running { pid, start } => Some((*pid, start.clone())),
             State::Stopped => None,
         };
-        (Desired::of(container, &self.rules), running)
+        (Desired::of(container, &self.rules, &mut self.registry()), running)
+    }
+
+    fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {
+        let names: Vec<_> = container.labels_of_image().map(str::to_owned).collect();
+        (!self.rules.trust_image_labels && !names.is_empty()).then_some(names)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // A panic within leaves at worst a claim too many, which the next look of its holder settles.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets who holds what, and learns it from the ports that are there.
+    pub(crate) fn learn(&self) {
+        let mut registry = self.registry();
+        *registry = Registry::default();
+        for (port, container_name) in self.world.switch.ports() {
+            registry.learn(&port, &container_name);
+        }
     }
 
     /// Carries out the plan of each interface until a step of it fails, all at the same time.
@@ -243,7 +286,8 @@ impl Observer {
     pub(super) async fn detach(&self, container: ContainerId) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
         let result = self.remove(&container, &name).await.map(|()| Standing::Nothing);
-        Look { container, seen: Seen { name, ..Seen::default() }, result }
+        let seen = Seen { name, ..Seen::default() };
+        Look { container, seen, woken: Vec::new(), result }
     }
 
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {

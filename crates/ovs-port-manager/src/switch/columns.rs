@@ -1,13 +1,13 @@
 //! A port's settings, to and from the columns of its rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ovsdb::tables::{Interface, Mirror, Port, Qos, VlanMode};
 use ovsdb::{Replica, Update};
 use port_plan::{Kilobits, LinkName, PortColumn, PortConfig, Vlan};
 
-use super::is_ours;
+use super::{is_ours, key};
 
 /// The type of the `QoS` rows that this program makes, and their key for the rate in bits per second.
 pub(super) const SHAPER: &str = "linux-htb";
@@ -21,13 +21,20 @@ pub(super) struct Columns {
     pub(super) egress_rate: Option<Option<Kilobits>>,
     /// The output port of a Mirror row to be made, or that there is to be none.
     pub(super) mirror: Option<Option<LinkName>>,
+    /// Marks of the Interface row (`external_ids`).
+    pub(super) marks: BTreeMap<String, String>,
 }
 
 impl Columns {
     /// The columns for these settings.
     pub(super) fn of(settings: &[PortColumn]) -> Self {
-        let none =
-            Self { port: Update::new(), interface: Update::new(), egress_rate: None, mirror: None };
+        let none = Self {
+            port: Update::new(),
+            interface: Update::new(),
+            egress_rate: None,
+            mirror: None,
+            marks: BTreeMap::new(),
+        };
         settings.iter().fold(none, Self::with)
     }
 
@@ -59,6 +66,14 @@ impl Columns {
                 self.interface = self.interface.set(Interface::OFPORT_REQUEST, number);
             }
             PortColumn::Mirror(output) => self.mirror = Some(output.clone()),
+            PortColumn::Addresses(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                self.marks.insert(key::IP_ADDRESS.to_owned(), addresses.join(","));
+            }
+            PortColumn::Mac(mac) => {
+                let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();
+                self.marks.insert(key::MAC_ADDRESS.to_owned(), mac);
+            }
         }
         self
     }
@@ -76,6 +91,7 @@ pub(crate) fn settings_differ(old: &Interface, new: &Interface) -> bool {
 /// The settings that a port's rows hold.
 pub(super) fn read(replica: &Replica, port: &Port, interface: &Interface) -> PortConfig {
     let kilobits = |number: i64| Kilobits::new(u64::try_from(number).ok()?);
+    let mark = |key: &str| interface.external_ids.get(key).map_or("", String::as_str);
     PortConfig {
         tag: port.tag.and_then(|tag| tag.to_string().parse().ok()),
         trunks: port.trunks.iter().filter_map(|number| u16::try_from(*number).ok()).collect(),
@@ -84,7 +100,12 @@ pub(super) fn read(replica: &Replica, port: &Port, interface: &Interface) -> Por
         ingress_burst: kilobits(interface.ingress_policing_burst),
         egress_rate: qos_of(replica, port).and_then(|qos| rate_of(qos)),
         ofport_request: interface.ofport_request.and_then(|number| number.try_into().ok()),
-        mirror: mirror_of(replica, port),
+        mirror: mirror_of(replica, port, mark(key::CONTAINER_ID)),
+        addresses: mark(key::IP_ADDRESS)
+            .split(',')
+            .filter_map(|address| address.parse().ok())
+            .collect(),
+        mac: mark(key::MAC_ADDRESS).parse().ok(),
     }
 }
 
@@ -107,8 +128,8 @@ pub(super) fn mirrors(mirror: &Mirror, port: &Port) -> bool {
 }
 
 /// Where the mirror of ours that a port has leads to, if that mirror is as this program makes them.
-fn mirror_of(replica: &Replica, port: &Port) -> Option<LinkName> {
-    let all = replica.table::<Mirror>().iter();
+fn mirror_of(replica: &Replica, port: &Port, container: &str) -> Option<LinkName> {
+    let all = replica.table::<Mirror>().by_external_id(key::CONTAINER_ID, container);
     let mut ours = all.filter(|row| is_ours(&row.external_ids) && mirrors(row, port));
     let only = BTreeSet::from([port.uuid]);
     let (mirror, None) = (ours.next()?, ours.next()) else { return None };

@@ -19,15 +19,17 @@ impl Switch {
         ids: &Ids<'_>,
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
-        let Columns { port: mut columns, interface, egress_rate, mirror } =
+        let Columns { port: mut columns, interface, egress_rate, mirror, marks } =
             Columns::of(&config.given());
+        let mut external_ids = ids.external_ids();
+        external_ids.extend(marks);
         if let Some(Some(rate)) = egress_rate {
             columns = columns.set(Port::QOS, Some(insert_qos(&mut tx, rate, ids.key)));
         }
         let interface = tx.insert(
             Insert::from(interface)
                 .set(Interface::NAME, port.as_str())
-                .set(Interface::EXTERNAL_IDS, ids.external_ids()),
+                .set(Interface::EXTERNAL_IDS, external_ids),
         );
         let row = tx.insert(
             Insert::from(columns)
@@ -57,13 +59,18 @@ impl Switch {
             return Err(Error::NoPort(port.clone()));
         };
         let mut tx = Transaction::new();
-        let Columns { port: mut columns, interface, egress_rate, mirror } = Columns::of(changes);
+        let Columns { port: mut columns, interface, egress_rate, mirror, marks } =
+            Columns::of(changes);
         if let Some(rate) = egress_rate {
             let row = rate.map(|rate| insert_qos(&mut tx, rate, key));
             columns = columns.set(Port::QOS, row);
         }
         let ports = tx.update(Port::NAME.eq(port.as_str()), columns);
-        let _ = tx.update(Interface::NAME.eq(port.as_str()), interface);
+        let named = || Interface::NAME.eq(port.as_str());
+        let _ = tx.update(named(), interface);
+        for (key, value) in marks {
+            let _ = tx.mutate(named(), Mutation::put(Interface::EXTERNAL_IDS, [(key, value)]));
+        }
         if egress_rate.is_some() {
             there.delete_qos(&mut tx);
         }

@@ -73,16 +73,19 @@ fn facts(lab: &Lab, container: &str) -> Result<Vec<String>> {
         facts.push(lab.vsctl(&["get", "interface", port, &format!("external_ids:{key}")])?);
     }
     let host = lab.ip_json(&["-d", "link", "show", "dev", port])?;
-    let host = &host[0];
-    facts.push(format!("{} {}", host["operstate"], host["linkinfo"]["info_kind"]));
+    facts.push(format!(
+        "{:?}",
+        ["/0/operstate", "/0/linkinfo/info_kind"].map(|it| host.pointer(it))
+    ));
     let inside = stage::interface(lab, container, "eth1")?;
-    facts.push(format!("{} {}", inside["operstate"], inside["mtu"]));
-    let addresses = inside["addr_info"].as_array().context("addresses")?.iter();
-    let own = addresses.filter(|address| address["scope"] == "global");
-    facts.extend(own.map(|it| format!("{} {}", it["local"], it["prefixlen"])));
+    facts.push(format!("{:?}", ["/operstate", "/mtu"].map(|it| inside.pointer(it))));
+    let addresses = inside.get("addr_info").and_then(Value::as_array).context("addresses")?;
+    let own = addresses.iter().filter(|it| it.get("scope").is_some_and(|it| it == "global"));
+    facts.extend(own.map(|it| format!("{:?}", [it.get("local"), it.get("prefixlen")])));
     let routes = lab.container_ip_json(container, &["route", "show"])?;
-    let route = |route: &Value| format!("{} {} {}", route["dst"], route["gateway"], route["dev"]);
-    facts.extend(routes.as_array().context("routes")?.iter().map(route));
+    let routes = routes.as_array().context("routes")?.iter();
+    facts
+        .extend(routes.map(|it| format!("{:?}", ["dst", "gateway", "dev"].map(|key| it.get(key)))));
     Ok(facts.into_iter().map(|fact| fact.replace(container, "CONTAINER")).collect())
 }
 

@@ -1,6 +1,7 @@
 //! End to end: the real daemon between a real Docker and a real Open vSwitch, each test in a lab of its
 //! own, judged by `ovs-vsctl`, `ip -j` and what containers can reach.
 
+mod access;
 mod addresses;
 mod answers;
 mod attach;

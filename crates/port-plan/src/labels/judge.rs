@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::table::{
     GATEWAY, INGRESS_BURST, IP_ADDRESS, METRIC, MTU, ROUTES, TRUNKS, VLAN, VLAN_MODE,
 };
-use super::wanted::Wanted;
+use super::wanted::{Addressing, Wanted};
 use crate::trunks::VlanMode;
 
 /// The smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
@@ -29,10 +29,15 @@ pub(crate) fn together(wanted: &Wanted, addresses: &[IpNet]) -> Vec<Problem> {
         (GATEWAY, all_reachable(wanted.gateways.iter().copied(), addresses)),
         (ROUTES, families_there(wanted, addresses)),
         (ROUTES, all_reachable(wanted.routes.iter().filter_map(|route| route.via), addresses)),
-        (METRIC, metric_has_routes(wanted)),
         (MTU, mtu_suffices(wanted, addresses)),
-        (INGRESS_BURST, burst_makes_sense(wanted)),
     ];
+    problems.into_iter().filter_map(|(key, result)| Some((key, result.err()?))).collect()
+}
+
+/// What does not go together whatever the addresses are.
+pub(super) fn settings(wanted: &Wanted) -> Vec<Problem> {
+    let problems =
+        [(METRIC, metric_has_routes(wanted)), (INGRESS_BURST, burst_makes_sense(wanted))];
     let problems = problems.into_iter().filter_map(|(key, result)| Some((key, result.err()?)));
     problems.chain(vlans(wanted)).collect()
 }
@@ -89,6 +94,8 @@ fn families_there(wanted: &Wanted, addresses: &[IpNet]) -> Result<(), String> {
 
 fn metric_has_routes(wanted: &Wanted) -> Result<(), String> {
     match wanted.metric {
+        // A pool may have a gateway.
+        Some(_) if wanted.addressing == Addressing::Auto => Ok(()),
         Some(_) if wanted.gateways.is_empty() && wanted.routes.is_empty() => {
             Err("there is no gateway and no route to have it".to_owned())
         }

@@ -1,6 +1,10 @@
 //! Each key of the label table: good values and the plan that they lead to, bad ones and the exact message.
 
-use crate::{Container, Datapath, Defaults, Desired, Network, Observed, Rules, Start, State, plan};
+use crate::{
+    Container, Datapath, Defaults, Desired, Network, Observed, Registry, Rules, Start, State, plan,
+};
+use std::collections::BTreeMap;
+
 use expect_test::{Expect, expect};
 
 /// Keys and values of the interface `eth1`, separated by semicolons; an address where none is given.
@@ -17,6 +21,8 @@ fn container(labels: &str) -> Container {
             .iter()
             .map(|(key, value)| (format!("ovs.{key}"), (*value).to_owned()))
             .collect(),
+        image: "busybox".to_owned(),
+        image_labels: BTreeMap::new(),
         state: State::Running { pid: 4711, start: Start("2026-01-02T03:04:05Z".to_owned()) },
         network: Network::Own,
     }
@@ -36,7 +42,7 @@ fn told(cases: &[&str]) -> String {
     let mut told = String::new();
     for case in cases {
         told += &format!("{case}\n");
-        let lines = match Desired::of(&container(case), &rules) {
+        let lines = match Desired::of(&container(case), &rules, &mut Registry::default()) {
             Desired::Mistaken(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
             desired => {
                 let steps = plan(&desired, &observed, 0).to_string();

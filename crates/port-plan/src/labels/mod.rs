@@ -12,6 +12,8 @@ mod wanted;
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 pub use mistake::Mistake;
 pub use name::PREFIX;
 pub use table::{LABELS, Label};
@@ -27,6 +29,12 @@ const MAX_INTERFACES: usize = 32;
 /// Whether a container with these label names is any business of ours.
 pub fn concern_us<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
     names.any(|name| name.starts_with(PREFIX))
+}
+
+/// What does not go together with the addresses that an interface has got from a pool, in words.
+pub(crate) fn misfits(wanted: &Wanted, addresses: &[IpNet]) -> Option<String> {
+    let mut problems = judge::together(wanted, addresses).into_iter();
+    problems.next().map(|(key, problem)| format!("{key}: {problem}"))
 }
 
 /// Labels of one form: those of one interface, or those without an interface's name.
@@ -99,11 +107,15 @@ pub fn print(wanted: &[Wanted]) -> BTreeMap<String, String> {
 
 impl Group<'_> {
     fn judge(&self) -> Vec<Mistake> {
-        let addresses = match &self.wanted.addressing {
-            Addressing::Given(addresses) => addresses.as_slice(),
-            Addressing::None => &[],
-        };
-        let problems = judge::together(&self.wanted, addresses);
+        let mut problems = judge::settings(&self.wanted);
+        match &self.wanted.addressing {
+            Addressing::Given(addresses) => {
+                problems.extend(judge::together(&self.wanted, addresses));
+            }
+            Addressing::None => problems.extend(judge::together(&self.wanted, &[])),
+            // What the pools give is not known yet.
+            Addressing::Auto => {}
+        }
         problems.into_iter().map(|(key, problem)| self.mistake(key, problem)).collect()
     }
 

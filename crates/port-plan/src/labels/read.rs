@@ -20,8 +20,13 @@ const MTU: std::ops::RangeInclusive<u16> = 68..=65535;
 const OFPORT: std::ops::RangeInclusive<u16> = 1..=65279;
 
 pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    if value == "none" {
-        wanted.addressing = Addressing::None;
+    let word = match value {
+        "auto" => Some(Addressing::Auto),
+        "none" => Some(Addressing::None),
+        _ => None,
+    };
+    if let Some(word) = word {
+        wanted.addressing = word;
         return Vec::new();
     }
     let mut addresses: Vec<IpNet> = Vec::new();

@@ -36,14 +36,15 @@ pub(super) const VLAN_MODE: &str = "vlan_mode";
 pub const LABELS: &[Label] = &[
     Label {
         key: IP_ADDRESS,
-        value: "`ADDRESS/LENGTH[,…]` or `none`",
+        value: "`ADDRESS/LENGTH[,…]`, `auto` or `none`",
         default: "required",
         meaning: "The interface's addresses, IPv4 and IPv6, each with its prefix length, separated by commas. \
-                  `none` gives it none, for a container that runs a DHCP client or a router of its own.",
+                  `auto` takes one from each pool that the configuration has for bridge and VLAN. `none` gives it none, for a container that runs a DHCP client or a router of its own.",
         example: &[("ip_address", "192.168.1.100/24,fd00::100/64")],
         read: read::addresses,
         print: |wanted| match &wanted.addressing {
             Addressing::Given(addresses) => list(addresses),
+            Addressing::Auto => Some("auto".to_owned()),
             Addressing::None => Some("none".to_owned()),
         },
     },

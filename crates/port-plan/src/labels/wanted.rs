@@ -55,6 +55,8 @@ pub struct Wanted {
 pub enum Addressing {
     /// The label gives them.
     Given(Vec<IpNet>),
+    /// The pools of its bridge and VLAN.
+    Auto,
     /// It is to have none; the container sees to that itself, by DHCP, say.
     None,
 }

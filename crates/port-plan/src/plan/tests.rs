@@ -4,11 +4,11 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Rules;
 use crate::{
     Container, ContainerId, Defaults, MacAddress, Network, ObservedLink, PortColumn, PortConfig,
     PortKey, Start, State,
 };
+use crate::{Registry, Rules};
 
 fn id() -> ContainerId {
     "3f2a9c1b".repeat(8).parse().unwrap()
@@ -23,6 +23,8 @@ fn container(labels: &[(&str, &str)]) -> Container {
         id: id(),
         name: "web".to_owned(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        image: "busybox".to_owned(),
+        image_labels: BTreeMap::new(),
         state: State::Running { pid: 4711, start: start(1) },
         network: Network::Own,
     }
@@ -52,7 +54,10 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
 }
 
 fn config(vlan: Option<&str>) -> PortConfig {
-    PortConfig { tag: vlan.map(|vlan| vlan.parse().unwrap()), ..PortConfig::default() }
+    let vlan: Option<crate::Vlan> = vlan.map(|vlan| vlan.parse().unwrap());
+    let mac = MacAddress::derive(&"ovsbr0".parse().unwrap(), vlan, &"192.168.1.100");
+    let addresses = vec!["192.168.1.100/24".parse().unwrap()];
+    PortConfig { tag: vlan, addresses, mac: Some(mac), ..PortConfig::default() }
 }
 
 fn link(name: &str, began: u32) -> ObservedLink {
@@ -61,7 +66,7 @@ fn link(name: &str, began: u32) -> ObservedLink {
 }
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
-    let desired = Desired::of(container, &rules());
+    let desired = Desired::of(container, &rules(), &mut Registry::default());
     expected.assert_eq(&plan(&desired, observed, 0).to_string());
 }
 
@@ -132,21 +137,21 @@ fn changing_vlan_rewrites_only_the_port_row() {
         &container(&[ADDRESS, ("ovs.vlan", "8")]),
         &observed,
         &expect![[r#"
-        set-port 3f2a9c1babcde_l tag=8
-    "#]],
+            set-port 3f2a9c1babcde_l tag=8 external_ids:mac_address=fa:cc:67:5b:83:62
+        "#]],
     );
     check(
         &container(&[ADDRESS]),
         &observed,
         &expect![[r#"
-        set-port 3f2a9c1babcde_l tag=[]
-    "#]],
+            set-port 3f2a9c1babcde_l tag=[] external_ids:mac_address=4e:1c:ef:db:f2:32
+        "#]],
     );
 }
 
 /// The interface as `ovs.ip_address=192.168.1.100/24` wants it.
 fn interface() -> ObservedInterface {
-    let desired = Desired::of(&container(&[ADDRESS]), &rules());
+    let desired = Desired::of(&container(&[ADDRESS]), &rules(), &mut Registry::default());
     let spec = &desired.specs()[0];
     ObservedInterface::Present {
         up: true,
@@ -247,7 +252,7 @@ fn a_link_without_a_row_is_made_anew() {
 
 #[test]
 fn a_row_without_a_link_is_replaced_under_another_name() {
-    let desired = Desired::of(&container(&[ADDRESS]), &rules());
+    let desired = Desired::of(&container(&[ADDRESS]), &rules(), &mut Registry::default());
     let first = unused_name(&desired.specs()[0], &Observed::default(), 0);
     let stale = port(first.as_str(), "ovsbr0", 1, None, Owner::Us);
     let observed = Observed { ports: vec![stale], ..bridge() };
@@ -302,7 +307,7 @@ fn a_mistake_in_any_label_attaches_nothing() {
 fn a_shared_namespace_is_refused() {
     for network in [Network::Host, Network::Container("db".to_owned())] {
         let shared = Container { network, ..container(&[ADDRESS]) };
-        let desired = Desired::of(&shared, &rules());
+        let desired = Desired::of(&shared, &rules(), &mut Registry::default());
         assert!(matches!(desired, Desired::Refused(_)), "{desired:?}");
         assert_eq!(plan(&desired, &bridge(), 0), Plan::default());
     }
@@ -449,6 +454,8 @@ impl World {
                         PortColumn::IngressRate(rate) => row.config.ingress_rate = rate,
                         PortColumn::IngressBurst(burst) => row.config.ingress_burst = burst,
                         PortColumn::EgressRate(rate) => row.config.egress_rate = rate,
+                        PortColumn::Addresses(addresses) => row.config.addresses = addresses,
+                        PortColumn::Mac(mac) => row.config.mac = mac,
                         PortColumn::Mirror(output) => row.config.mirror = output,
                         PortColumn::OfportRequest(port) => row.config.ofport_request = port,
                     }
@@ -557,7 +564,7 @@ fn any_desired() -> impl Strategy<Value = Desired> {
         if !running {
             container.state = State::Stopped;
         }
-        Desired::of(&container, &rules())
+        Desired::of(&container, &rules(), &mut Registry::default())
     })
 }
 
