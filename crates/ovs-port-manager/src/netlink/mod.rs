@@ -16,7 +16,7 @@ use std::io;
 
 pub(crate) use counters::{LinkNow, traffic};
 pub(crate) use veth::{Created, create, delete, list, missing, observe, repair};
-pub(crate) use watch::{News, watch};
+pub(crate) use watch::{News, hears_other_namespaces, watch};
 
 /// Why the kernel did not do what was asked.
 #[derive(Debug, thiserror::Error)]
