@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
+use ipnet::IpNet;
 use port_plan::{
-    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Registry, Rules, Start, State, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortKey,
+    PortPlan, PortSpec, Registry, Rules, Start, State, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use crate::announce;
 use crate::apply::{self, Subject, World};
 use crate::docker::{self, Docker};
 use crate::links;
+use crate::netlink;
 use crate::netns;
 
 /// All that a look needs. It observes and applies; the plan alone decides.
@@ -273,6 +275,13 @@ fn ports(
         }
     }
     ports
+}
+
+/// The port's IPv6 addresses that other hosts have; waits until that is known. Must be called on a thread of its
+/// own.
+pub(super) fn detect_duplicates(pid: u32, key: &PortKey) -> Result<Vec<IpNet>, String> {
+    let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
+    netlink::detect_duplicates(&key.interface, &netns).map_err(|error| error.to_string())
 }
 
 /// Announces a port's addresses from inside its container. Must be called on a thread of its own.
