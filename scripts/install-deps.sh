@@ -34,6 +34,8 @@ ip            iproute2            judges the product from outside
 iperf3        iperf3              measures rates in tests
 tcpdump       tcpdump             sees packets in tests
 ethtool       ethtool             sets offloads in test containers
+prometheus    prometheus          scrapes the daemon's metrics in tests
+promtool      prometheus          judges the metrics
 unshare       util-linux          makes the namespaces of the tests
 nsenter       util-linux          enters them
 setpriv       util-linux          takes rights away in tests

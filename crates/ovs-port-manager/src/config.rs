@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -24,6 +25,11 @@ const PLACES: [&str; 2] =
 const PREFIX: &str = "OVS_PORT_MANAGER";
 /// The variable that names the file; it is no option of the file's.
 pub(crate) const FILE_VARIABLE: &str = "OVS_PORT_MANAGER_CONFIG";
+
+/// Where the commands find the daemon.
+const CONTROL_SOCKET: &str = "/run/ovs-port-manager.sock";
+/// Where Prometheus finds it.
+const HTTP: &str = "127.0.0.1:9472";
 
 /// Every option, each given or not: one layer of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
@@ -96,6 +102,22 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) wait_for_services: Option<bool>,
 
+    /// Socket that status and explain ask, none for no such socket
+    /// [default: /run/ovs-port-manager.sock]
+    #[arg(long, value_name = "PATH|none")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) control_socket: Option<ControlSocket>,
+
+    /// Group that may use the control socket, besides root [default: root]
+    #[arg(long, value_name = "GROUP")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) control_group: Option<String>,
+
+    /// Address for metrics, health and API over HTTP, none for no HTTP [default: 127.0.0.1:9472]
+    #[arg(long, value_name = "ADDRESS:PORT|none")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) http: Option<HttpAddress>,
+
     /// How much to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     #[serde(default, deserialize_with = "parsed")]
@@ -122,6 +144,9 @@ pub(crate) struct Config {
     pub(crate) resync_interval: Seconds,
     pub(crate) detach_on_exit: bool,
     pub(crate) wait_for_services: bool,
+    pub(crate) control_socket: ControlSocket,
+    pub(crate) control_group: Option<String>,
+    pub(crate) http: HttpAddress,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }
@@ -145,6 +170,14 @@ pub(crate) enum ImageLabels {
     Ignore,
     Trust,
 }
+
+/// Where the control socket is, if there is to be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ControlSocket(pub(crate) Option<PathBuf>);
+
+/// Where HTTP is served, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HttpAddress(pub(crate) Option<SocketAddr>);
 
 /// Names of links, separated by commas; none if the text is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -208,6 +241,9 @@ impl Config {
             resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
             wait_for_services: given.wait_for_services.unwrap_or(false),
+            control_socket: or_default(given.control_socket, "control_socket", CONTROL_SOCKET)?,
+            control_group: given.control_group,
+            http: or_default(given.http, "http", HTTP)?,
             log_level: given.log_level.unwrap_or(LogLevel(tracing::Level::INFO)),
             log_format: given.log_format.unwrap_or(LogFormat::Text),
         })
@@ -230,6 +266,9 @@ impl Options {
             resync_interval: self.resync_interval.or(under.resync_interval),
             detach_on_exit: self.detach_on_exit.or(under.detach_on_exit),
             wait_for_services: self.wait_for_services.or(under.wait_for_services),
+            control_socket: self.control_socket.or(under.control_socket),
+            control_group: self.control_group.or(under.control_group),
+            http: self.http.or(under.http),
             log_level: self.log_level.or(under.log_level),
             log_format: self.log_format.or(under.log_format),
         }
@@ -332,6 +371,39 @@ impl FromStr for Seconds {
         match text.parse() {
             Ok(seconds @ 0..=Self::MAX) => Ok(Self(seconds)),
             _ => Err(InvalidSeconds),
+        }
+    }
+}
+
+/// Why a text is not a [`ControlSocket`].
+#[derive(Debug, thiserror::Error)]
+#[error("neither an absolute path nor none")]
+pub(crate) struct InvalidControlSocket;
+
+impl FromStr for ControlSocket {
+    type Err = InvalidControlSocket;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            path if Path::new(path).is_absolute() => Ok(Self(Some(path.into()))),
+            _ => Err(InvalidControlSocket),
+        }
+    }
+}
+
+/// Why a text is not an [`HttpAddress`].
+#[derive(Debug, thiserror::Error)]
+#[error("neither ADDRESS:PORT, such as 127.0.0.1:9472, nor none")]
+pub(crate) struct InvalidHttpAddress;
+
+impl FromStr for HttpAddress {
+    type Err = InvalidHttpAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            address => address.parse().map(|it| Self(Some(it))).map_err(|_| InvalidHttpAddress),
         }
     }
 }

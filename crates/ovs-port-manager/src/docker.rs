@@ -74,6 +74,8 @@ pub(crate) enum Error {
 pub(crate) enum Event {
     /// The stream is open (again): whatever happened before is unknown, so look at everything.
     Connected,
+    /// The stream has ended; a new one will follow.
+    Disconnected,
     /// Something happened to this container.
     Container(ContainerId),
 }
@@ -122,10 +124,20 @@ impl Docker {
 
     /// One container, or `None` if there is none of that id.
     pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
-        match self
-            .ask("inspect a container", self.client.inspect_container(id.as_str(), None))
-            .await
+        self.find(id.as_str()).await
+    }
+
+    /// One container by its name, its id or the beginning of its id.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Container>, Error> {
+        // What Docker allows (moby, daemon/names), so that nothing else gets into the request's path.
+        let allowed =
+            |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+        if !name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            || !name.chars().all(allowed)
         {
+            return Ok(None);
+        }
+        match self.ask("inspect a container", self.client.inspect_container(name, None)).await {
             Ok(response) => self.container(response).await.map(Some),
             Err(Error::Engine {
                 source: BollardError::DockerResponseServerError { status_code: 404, .. },
@@ -156,6 +168,9 @@ impl Docker {
                 }
                 let reason = self.stream(&since, &sender).await;
                 warn!(reason, "lost Docker's events, connecting again");
+                if sender.send(Event::Disconnected).is_err() {
+                    return;
+                }
                 backoff = Backoff::default();
                 since = now();
             }

@@ -5,15 +5,18 @@
 
 mod announce;
 mod apply;
+mod board;
 mod cli;
 mod compose;
 mod config;
+mod control;
 mod daemon;
 mod datapath;
 mod docker;
 mod error_chain;
 mod ethtool;
 mod failpoint;
+mod http;
 mod links;
 mod logging;
 mod netlink;

@@ -14,25 +14,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use ovsdb::LockState;
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
+use ovsdb::{LockState, State};
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Rules, Start};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::apply::World;
+use crate::board::{Board, Denial};
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
 use crate::netlink::News;
 use crate::service_manager;
 use crate::switch;
-use look::{Attached, Look, Observer};
+use look::{Attached, Look};
+pub(crate) use look::{COMPOSE_SERVICE, Observer, Preview};
 use timers::{Timer, Timers};
 
-/// Containers that are inspected at once.
-const INSPECTIONS: usize = 8;
 /// How long ovs-vswitchd may take over a port before it is asked again and somebody is told.
 const READY: Duration = Duration::from_secs(5);
 /// How long the lock may take to be given before another instance must have it.
@@ -65,14 +65,14 @@ pub(crate) enum Control {
 /// The state of the loop. It lives in memory only: all of it can be learnt again.
 pub(crate) struct Reconciler {
     observer: Arc<Observer>,
+    /// What others may know of all this.
+    board: Arc<Board>,
     entries: HashMap<ContainerId, Entry>,
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
-    /// How often a container or an interface was refused what its labels ask for.
-    refusals: u64,
     resync_interval: Option<Duration>,
     detach_on_exit: bool,
 }
@@ -82,11 +82,13 @@ pub(crate) struct Reconciler {
 struct Entry {
     looking: bool,
     again: bool,
+    /// The look under way is part of one at everything.
+    resync: bool,
     backoff: Backoff,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
     /// What it was last said not to get, in which start, so that it is said once.
-    denied: Option<(Start, Vec<String>)>,
+    denied: Option<(Start, Vec<Denial>)>,
     /// Its ports, by the names of the interfaces inside the container.
     ports: BTreeMap<LinkName, PortEntry>,
     /// Of which start it was told that labels of the image do not count.
@@ -139,23 +141,22 @@ enum Done {
 }
 
 impl Reconciler {
-    pub(crate) fn new(docker: Docker, world: World, settings: Settings) -> Self {
+    pub(crate) fn new(
+        docker: Docker,
+        world: World,
+        mandate: watch::Receiver<LockState>,
+        settings: Settings,
+        board: Arc<Board>,
+    ) -> Self {
         let Settings { rules, resync_interval, detach_on_exit } = settings;
-        let inspections = Semaphore::new(INSPECTIONS).into();
         Self {
-            mandate: world.switch.mandate(),
-            observer: Arc::new(Observer {
-                docker,
-                world,
-                rules,
-                registry: Arc::default(),
-                inspections,
-            }),
+            mandate,
+            observer: Arc::new(Observer::new(docker, world, rules)),
+            board,
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
-            refusals: 0,
             resync_interval,
             detach_on_exit,
         }
@@ -174,7 +175,8 @@ impl Reconciler {
         let mut qos = switch.changes::<Qos>();
         let mut mirrors = switch.changes::<Mirror>();
         let mut state = switch.state();
-        let mut mandate = switch.mandate();
+        self.board.ovsdb(matches!(*state.borrow(), State::Connected { .. }));
+        let mut mandate = self.mandate.clone();
         self.timers.set(Timer::Standby, STANDBY);
         let mut events = self.observer.docker.follow();
         let watchdog = service_manager::watchdog_interval();
@@ -187,7 +189,11 @@ impl Reconciler {
                     Some(Control::Stop) | None => break,
                 },
                 Some(event) = events.recv() => match event {
-                    Event::Connected => self.look_at_everything(),
+                    Event::Connected => {
+                        self.board.docker(true);
+                        self.look_at_everything();
+                    }
+                    Event::Disconnected => self.board.docker(false),
                     Event::Container(container) => self.look(container),
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
@@ -236,7 +242,7 @@ impl Reconciler {
             while let Some(done) = self.work.join_next().await {
                 let Ok(Done::Look(look)) = done else { continue };
                 if let Err(error) = look.result {
-                    let (container, name) = (look.container.short(), look.name);
+                    let (container, name) = (look.container.short(), look.seen.name);
                     warn!(container, name, "port not removed: {}", chain(&error));
                 }
             }
@@ -248,7 +254,7 @@ impl Reconciler {
 
     fn reload(&mut self, settings: Settings) {
         let Settings { rules, resync_interval, detach_on_exit } = settings;
-        self.observer = Arc::new(Observer { rules, ..Observer::clone(&self.observer) });
+        self.observer = Arc::new(self.observer.with_rules(rules));
         self.resync_interval = resync_interval;
         self.detach_on_exit = detach_on_exit;
         self.look_at_everything();
@@ -328,7 +334,9 @@ impl Reconciler {
                     self.timers.set(Timer::Survey, interval);
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
+                self.board.surveyed();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
+                    self.entries.entry(container.clone()).or_default().resync = true;
                     self.look(container);
                 }
             }

@@ -37,15 +37,6 @@ const OWNER: &str = "ovs-port-manager";
 /// The lock (RFC 7047, section 4.1.8) that the one instance has that may change anything.
 const LOCK: &str = "ovs_port_manager";
 
-/// Why the switch's database cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    #[error(transparent)]
-    Connect(#[from] ovsdb::ConnectError),
-    #[error(transparent)]
-    Lock(#[from] ovsdb::LockError),
-}
-
 /// Why the switch could not be changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -76,13 +67,13 @@ pub(crate) struct Switch {
     client: Client,
     /// Held while a bridge is created, so that many first ports create it once.
     creating: Arc<Mutex<()>>,
-    /// Held as long as there is a clone of this.
-    lock: Arc<Lock>,
+    /// Held as long as there is a clone of this. Without it, nothing can be changed that is the daemon's.
+    lock: Option<Arc<Lock>>,
 }
 
 impl Switch {
-    /// Connects and reads the database, and asks for the lock.
-    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ConnectError> {
+    /// Connects and reads the database.
+    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ovsdb::ConnectError> {
         let monitor = Monitor::new("Open_vSwitch")
             .table::<OpenVSwitch>()
             .table::<Bridge>()
@@ -91,13 +82,16 @@ impl Switch {
             .table::<Qos>()
             .table::<Mirror>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        let lock = client.lock(LOCK)?.into();
-        Ok(Self { client, creating: Arc::default(), lock })
+        Ok(Self { client, creating: Arc::default(), lock: None })
     }
 
-    /// Whether this instance may change anything, and each change of that. The server sees to it, too.
-    pub(crate) fn mandate(&self) -> watch::Receiver<LockState> {
-        self.lock.state()
+    /// Asks for the lock; returns whether this instance may change anything, and each change of that. The
+    /// server sees to it, too.
+    pub(crate) fn claim(&mut self) -> Result<watch::Receiver<LockState>, ovsdb::LockError> {
+        let lock = self.client.lock(LOCK)?;
+        let mandate = lock.state();
+        self.lock = Some(lock.into());
+        Ok(mandate)
     }
 
     /// Whether the database is connected, and each change of that.

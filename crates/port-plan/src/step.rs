@@ -115,6 +115,20 @@ pub struct LinkRepair {
     pub up: bool,
 }
 
+impl Step {
+    /// Whether it changes rows of OVSDB, as opposed to links of the kernel.
+    pub fn is_of_rows(&self) -> bool {
+        match self {
+            Self::AddBridge { .. }
+            | Self::AddPort { .. }
+            | Self::SetPort { .. }
+            | Self::Destroy(_)
+            | Self::DelPort { .. } => true,
+            Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } => false,
+        }
+    }
+}
+
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {

@@ -1,8 +1,13 @@
 //! The command line: one file for each command.
 
 mod check;
+mod connection;
+mod explain;
 mod generate;
 mod output;
+mod plan;
+mod status;
+mod table;
 
 use std::path::PathBuf;
 
@@ -38,6 +43,15 @@ enum Command {
         #[command(flatten)]
         options: Box<Options>,
     },
+    /// Show which containers have their ports, and how each stands
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::Status),
+    /// Show what the daemon would do now, and do nothing
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(plan::Plan),
+    /// Tell all about one container: its labels, what is there, what was tried
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
     /// Find the mistakes in the labels of compose files, before anything runs
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
@@ -67,6 +81,9 @@ impl Cli {
                 daemon::run(Sources { flags, file: config, verbosity })?;
                 Ok(Outcome::Well)
             }
+            Command::Status(status) => status.execute(),
+            Command::Plan(plan) => plan.execute(),
+            Command::Explain(explain) => explain.execute(),
             Command::Check(check) => check.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

@@ -11,7 +11,8 @@ Exit status of every command:
   0  done, and nothing is amiss
   1  it could not be done
   2  the command line is wrong
-  3  the answer is not all well: mistakes (check)";
+  3  done, and the answer is not all well: mistakes (check), something to do (plan), a container
+     without its port (status, explain)";
 
 /// What came of a command that could be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use port_plan::{Datapath, Defaults, Refusal, labels};
+use port_plan::labels::{self, Addressing};
+use port_plan::{Datapath, Defaults, Refusal};
 
 use super::yaml::{self, Node};
 use super::{Finding, Report, Sources, dotenv, interpolate};
@@ -337,7 +338,11 @@ impl<'a> Project<'a> {
         let values = service.labels.iter().map(|(name, text)| (name.clone(), text.value.clone()));
         let Some(defaults) = defaults() else { return };
         let first = service.labels.iter().find(|(label, _)| label.starts_with(labels::PREFIX));
-        for mistake in labels::parse(&values.collect(), &defaults).err().unwrap_or_default() {
+        let (mistakes, addressed) = match labels::parse(&values.collect(), &defaults) {
+            Ok(wanted) => (Vec::new(), wanted.iter().any(|it| it.addressing != Addressing::None)),
+            Err(mistakes) => (mistakes, false),
+        };
+        for mistake in mistakes {
             let text = service.labels.get(&mistake.label);
             let mut message = mistake.to_string();
             for variable in text.iter().flat_map(|text| &text.unset) {
@@ -359,6 +364,7 @@ impl<'a> Project<'a> {
             }
         }
         if let Some(replicas) = &service.replicas
+            && addressed
             && replicas.value.parse::<u64>().is_ok_and(|number| number > 1)
         {
             let message = format!("{} replicas would have the same address", replicas.value);

@@ -5,6 +5,7 @@
 
 mod address;
 mod connection;
+mod counters;
 mod interface;
 mod mark;
 mod route;
@@ -13,6 +14,7 @@ mod watch;
 
 use std::io;
 
+pub(crate) use counters::{LinkNow, traffic};
 pub(crate) use veth::{Created, create, delete, detect_duplicates, list, missing, observe, repair};
 pub(crate) use watch::{News, watch};
 

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::timers::Timer;
 use super::{END, Reconciler, STANDBY};
+use crate::board::Instance;
 use crate::netlink::News;
 use crate::switch::settings_differ;
 use crate::{service_manager, switch};
@@ -16,6 +17,7 @@ impl Reconciler {
     pub(super) fn mandate_changed(&mut self, state: LockState) {
         match state {
             LockState::Held => {
+                self.board.instance(Instance::Active);
                 self.timers.cancel(&Timer::Standby);
                 self.look_at_everything();
             }
@@ -34,6 +36,7 @@ impl Reconciler {
             matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });
         if connected && !self.may_act() {
             info!("standing by: another instance works on this database; this one follows it");
+            self.board.instance(Instance::Standby);
             service_manager::standing_by();
         }
     }
@@ -125,8 +128,12 @@ impl Reconciler {
 
     pub(super) fn switch_changed(&mut self, state: &State) {
         match state {
-            State::Connected { .. } => self.look_at_everything(),
+            State::Connected { .. } => {
+                self.board.ovsdb(true);
+                self.look_at_everything();
+            }
             State::Disconnected { reason } => {
+                self.board.ovsdb(false);
                 warn!(reason = %reason, "lost OVSDB, connecting again; ports stay as they are");
             }
         }

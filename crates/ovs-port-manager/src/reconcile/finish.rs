@@ -1,16 +1,18 @@
 //! What follows from a look that has come to its end.
 
-use port_plan::{ContainerId, PortKey, Start};
+use port_plan::{ContainerId, LinkName, PortKey, Start};
 use tracing::{debug, warn};
 
-use super::look::{Look, Ports, Standing};
+use super::look::{Look, Ports, Seen, Standing};
 use super::timers::Timer;
 use super::{Entry, Reconciler, Told};
+use crate::board::Denial;
 use crate::error_chain::chain;
 
 impl Reconciler {
     pub(super) fn finish_look(&mut self, look: Look) {
-        let Look { container, name, ignored, woken, result } = look;
+        let Look { container, seen, woken, result } = look;
+        let Seen { name, service, ignored, steps } = seen;
         for waiter in woken {
             self.look(waiter);
         }
@@ -26,23 +28,27 @@ impl Reconciler {
             entry.ignored = Some(start);
         }
         let again = std::mem::take(&mut entry.again);
+        let resync = std::mem::take(&mut entry.resync);
+        self.board.looked(&container, &name, service.as_deref(), steps, resync);
         match result {
             Ok(Standing::Nothing) => {
                 // Its end is the end of all that is remembered of it.
                 self.forget_ports(&container, |_| true);
+                self.board.forget(&container);
                 if again {
                     self.entries.insert(container.clone(), Entry::default());
                 } else {
                     self.entries.remove(&container);
                 }
             }
-            Ok(Standing::Denied { start, reasons }) => {
+            Ok(Standing::Denied { start, denials }) => {
                 self.forget_ports(&container, |_| true);
-                self.denied(&container, &name, start, reasons);
+                self.board.well(&container);
+                self.denied(&container, &name, start, denials);
             }
             Ok(Standing::Ports(ports)) => self.stands(&container, &name, ports),
             Err(error) if error.is_gone() => self.retry_quietly(&container, &chain(&error)),
-            Err(error) => self.failed(&container, &name, &chain(&error)),
+            Err(error) => self.failed(&container, &name, &chain(&error), Vec::new()),
         }
         if again {
             self.look(container);
@@ -65,14 +71,15 @@ impl Reconciler {
         }
         self.denied(container, name, start, refused);
         if failed.is_empty() {
-            return;
+            return self.all_well(container);
         }
+        let interfaces = failed.iter().map(|(interface, _)| interface.clone()).collect();
         let reason = |(interface, error)| format!("{interface}: {}", chain(&error));
         let gone = failed.iter().all(|(_, error)| error.is_gone());
         let reasons: Vec<_> = failed.into_iter().map(reason).collect();
         match gone {
             true => self.retry_quietly(container, &reasons.join("; ")),
-            false => self.failed(container, name, &reasons.join("; ")),
+            false => self.failed(container, name, &reasons.join("; "), interfaces),
         }
     }
 
@@ -84,27 +91,36 @@ impl Reconciler {
             let key = &port.attached.spec.key;
             if gone(key) {
                 timers.cancel(&Timer::Ready(key.clone()));
+                self.board.forget_port(key);
             }
             !gone(key)
         });
     }
 
     /// Says once in each start what a container does not get.
-    fn denied(&mut self, id: &ContainerId, name: &str, start: Start, reasons: Vec<String>) {
+    fn denied(&mut self, id: &ContainerId, name: &str, start: Start, denials: Vec<Denial>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        let denied = (!reasons.is_empty()).then_some((start, reasons));
+        let denied = (!denials.is_empty()).then_some((start, denials));
         if entry.denied == denied {
             return;
         }
         entry.denied.clone_from(&denied);
-        if let Some((_, reasons)) = denied {
-            self.refusals += 1;
-            let refusals = self.refusals;
-            warn!(container = id.short(), name, refusals, "not attached: {}", reasons.join("; "));
+        let denials = denied.map(|(_, denials)| denials).unwrap_or_default();
+        let reasons: Vec<_> = denials.iter().map(ToString::to_string).collect();
+        self.board.denied(id, name, denials);
+        if !reasons.is_empty() {
+            warn!(container = id.short(), name, "not attached: {}", reasons.join("; "));
         }
     }
 
-    pub(super) fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
+    /// Something failed for these interfaces of a container, or for all of it.
+    pub(super) fn failed(
+        &mut self,
+        container: &ContainerId,
+        name: &str,
+        reason: &str,
+        interfaces: Vec<LinkName>,
+    ) {
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
@@ -117,6 +133,7 @@ impl Reconciler {
             warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
             entry.told = told;
         }
+        self.board.retrying(container, name, reason, interfaces, pause);
         self.timers.set(Timer::Look(container.clone()), pause);
     }
 

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use ipnet::IpNet;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortKey,
-    PortPlan, PortSpec, Registry, Rules, Start, State, plan,
+    PortPlan, PortSpec, Registry, Rules, Start, State, Step, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -16,33 +17,63 @@ use tracing::debug;
 
 use crate::announce;
 use crate::apply::{self, Subject, World};
+use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
+use crate::error_chain::chain;
 use crate::links;
 use crate::netlink;
 use crate::netns;
 
+/// Containers that are inspected at once.
+const INSPECTIONS: usize = 8;
+
+/// The label in which Docker Compose names a container's service.
+pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
+
 /// All that a look needs. It observes and applies; the plan alone decides.
 #[derive(Clone)]
-pub(super) struct Observer {
-    pub(super) docker: Docker,
-    pub(super) world: World,
-    pub(super) rules: Rules,
+pub(crate) struct Observer {
+    pub(crate) docker: Docker,
+    pub(crate) world: World,
+    pub(crate) rules: Rules,
     /// Who holds which address. It decides whenever a look asks for one, in one call.
-    pub(super) registry: Arc<Mutex<Registry>>,
+    registry: Arc<Mutex<Registry>>,
     pub(super) inspections: Arc<Semaphore>,
+}
+
+/// What a look would find and do.
+pub(crate) struct Preview {
+    /// `None` if Docker knows no such container.
+    pub(crate) container: Option<Container>,
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) plan: Plan,
 }
 
 /// What one look came to.
 pub(super) struct Look {
     pub(super) container: ContainerId,
-    /// The container's name, as far as it is known.
-    pub(super) name: String,
-    /// The labels of its image that do not count, and in which start.
-    pub(super) ignored: Option<(Start, Vec<String>)>,
+    pub(super) seen: Seen,
     /// Containers that have waited for what this one has given up.
     pub(super) woken: Vec<ContainerId>,
     pub(super) result: Result<Standing, Error>,
 }
+
+/// What a look has seen and done, however it ended.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The container's name, as far as it is known.
+    pub(super) name: String,
+    /// The Compose service that it belongs to.
+    pub(super) service: Option<String>,
+    /// The labels of its image that do not count, and in which start.
+    pub(super) ignored: Option<(Start, Vec<String>)>,
+    /// The steps that were tried.
+    pub(super) steps: Vec<Tried>,
+}
+
+/// A step that was tried for an interface, how long it took, and why it failed, if it did.
+pub(super) type Tried = (LinkName, Step, Duration, Option<String>);
 
 /// Where a container stands after its plan has been applied.
 pub(super) enum Standing {
@@ -51,7 +82,7 @@ pub(super) enum Standing {
     /// It has ports, each of which stands by itself.
     Ports(Ports),
     /// It gets nothing in this start, and why.
-    Denied { start: Start, reasons: Vec<String> },
+    Denied { start: Start, denials: Vec<Denial> },
 }
 
 /// How each interface of a container stands.
@@ -60,7 +91,7 @@ pub(super) struct Ports {
     /// Those that have their ports.
     pub(super) attached: Vec<Attached>,
     /// Those that get none in this start, and why.
-    pub(super) refused: Vec<String>,
+    pub(super) refused: Vec<Denial>,
     /// Those whose steps failed.
     pub(super) failed: Vec<(LinkName, apply::Error)>,
 }
@@ -74,11 +105,15 @@ pub(super) struct Attached {
     pub(super) fresh: bool,
     /// When this look began.
     pub(super) since: Instant,
+    /// When its steps were done.
+    pub(super) placed: Instant,
+    /// What the parts of the look have taken.
+    pub(super) latency: Latency,
 }
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Docker(#[from] docker::Error),
     #[error(transparent)]
@@ -99,41 +134,59 @@ impl Error {
 }
 
 impl Observer {
+    pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
+        let inspections = Semaphore::new(INSPECTIONS).into();
+        Self { docker, world, rules, registry: Arc::default(), inspections }
+    }
+
+    /// The same observer, going by other rules.
+    pub(super) fn with_rules(&self, rules: Rules) -> Self {
+        Self { rules, ..self.clone() }
+    }
+
+    /// Looks at one container and changes nothing. What it would claim, it claims of this observer alone.
+    pub(crate) async fn preview(&self, id: &ContainerId) -> Result<Preview, Error> {
+        let container = {
+            let _permit = self.inspections.acquire().await?;
+            self.docker.inspect(id).await?
+        };
+        let (desired, running) = self.desired(container.as_ref());
+        let observed = self.observe(id, &desired, running.as_ref()).await?;
+        let plan = plan(&desired, &observed, fastrand::u64(..));
+        Ok(Preview { container, desired, observed, plan })
+    }
+
     /// Looks at one container and brings it to where it should be.
     pub(super) async fn look(&self, container: ContainerId) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
-        let result = Ok(Standing::Nothing);
-        let mut look = Look { container, name, ignored: None, woken: Vec::new(), result };
+        let seen = Seen { name, ..Seen::default() };
+        let mut look = Look { container, seen, woken: Vec::new(), result: Ok(Standing::Nothing) };
         look.result = self.converge(&mut look).await;
         look
     }
 
     async fn converge(&self, look: &mut Look) -> Result<Standing, Error> {
-        let Look { container: id, name, ignored, woken, result: _ } = look;
+        let Look { container: id, seen, woken, result: _ } = look;
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
             self.docker.inspect(id).await?
         };
-        let mut running = None;
-        let desired = match &container {
-            None => Desired::Nothing,
-            Some(container) => {
-                name.clone_from(&container.name);
-                if let State::Running { pid, start } = &container.state {
-                    running = Some((*pid, start.clone()));
-                    *ignored = self.ignored_labels(container).map(|names| (start.clone(), names));
-                }
-                Desired::of(container, &self.rules, &mut self.registry())
-            }
-        };
+        let inspected = since.elapsed();
+        let (desired, running) = self.desired(container.as_ref());
+        if let Some(container) = &container {
+            seen.name.clone_from(&container.name);
+            seen.service = container.labels.get(COMPOSE_SERVICE).cloned();
+            let start = running.as_ref().map(|(_, start)| start.clone());
+            seen.ignored = start.zip(self.ignored_labels(container));
+        }
         let observed = self.observe(id, &desired, running.as_ref()).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
-        debug!(container = id.short(), name, steps, "planned\n{plan}");
+        debug!(container = id.short(), name = seen.name, steps, "planned\n{plan}");
 
-        let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
-        let outcomes = self.carry_out(&subject, plan).await;
+        let pid = running.as_ref().map(|(pid, _)| *pid);
+        let mut outcomes = self.carry_out(&Subject { id, name: &seen.name, pid }, plan).await;
         if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
             // What has gone is free from now on, and not before.
             let mut registry = self.registry();
@@ -142,22 +195,35 @@ impl Observer {
                 registry.leave(id);
             }
         }
+        let latencies: Vec<_> = outcomes.iter().map(|one| one.latency(inspected)).collect();
+        seen.steps = outcomes.iter_mut().flat_map(|one| std::mem::take(&mut one.tried)).collect();
         let failure =
             |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
-        let reasons = match desired {
+        let denials = match desired {
             Desired::Ports(DesiredPorts { specs, refused: _ }) => {
                 let (pid, start) = running.ok_or(Error::Vanished)?;
+                let outcomes = outcomes.into_iter().zip(latencies).collect();
                 return Ok(Standing::Ports(ports(specs, outcomes, pid, &start, since)));
             }
-            Desired::Mistaken(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
-            Desired::Refused(refusal) => vec![refusal.to_string()],
+            Desired::Mistaken(mistakes) => Denial::mistakes(&mistakes),
+            Desired::Refused(refusal) => vec![Denial::refused(None, refusal)],
             Desired::Nothing => Vec::new(),
         };
         if let Some(error) = failure(outcomes) {
             return Err(error.into());
         }
-        let start = running.map(|(_, start)| start).filter(|_| !reasons.is_empty());
-        Ok(start.map_or(Standing::Nothing, |start| Standing::Denied { start, reasons }))
+        let start = running.map(|(_, start)| start).filter(|_| !denials.is_empty());
+        Ok(start.map_or(Standing::Nothing, |start| Standing::Denied { start, denials }))
+    }
+
+    /// What a container is to have; its first process and its start, if it runs.
+    fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
+        let Some(container) = container else { return (Desired::Nothing, None) };
+        let running = match &container.state {
+            State::Running { pid, start } => Some((*pid, start.clone())),
+            State::Stopped => None,
+        };
+        (Desired::of(container, &self.rules, &mut self.registry()), running)
     }
 
     fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {
@@ -171,7 +237,7 @@ impl Observer {
     }
 
     /// Forgets who holds what, and learns it from the ports that are there.
-    pub(super) fn learn(&self) {
+    pub(crate) fn learn(&self) {
         let mut registry = self.registry();
         *registry = Registry::default();
         for (port, container_name) in self.world.switch.ports() {
@@ -182,14 +248,19 @@ impl Observer {
     /// Carries out the plan of each interface until a step of it fails, all at the same time.
     async fn carry_out(&self, subject: &Subject<'_>, plan: Plan) -> Vec<Outcome> {
         join_all(plan.ports.into_iter().map(|port| async {
-            let mut result = Ok(());
-            for step in &port.steps {
-                result = self.world.apply(subject, step).await;
-                if result.is_err() {
+            let mut outcome = Outcome { result: Ok(()), tried: Vec::new(), port };
+            for step in std::mem::take(&mut outcome.port.steps) {
+                let begun = Instant::now();
+                outcome.result = self.world.apply(subject, &step).await;
+                let error = outcome.result.as_ref().err().map(|error| chain(error));
+                let failed = error.is_some();
+                let interface = outcome.port.interface.clone();
+                outcome.tried.push((interface, step, begun.elapsed(), error));
+                if failed {
                     break;
                 }
             }
-            Outcome { port, result }
+            outcome
         }))
         .await
     }
@@ -198,7 +269,8 @@ impl Observer {
     pub(super) async fn detach(&self, container: ContainerId) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
         let result = self.remove(&container, &name).await.map(|()| Standing::Nothing);
-        Look { container, name, ignored: None, woken: Vec::new(), result }
+        let seen = Seen { name, ..Seen::default() };
+        Look { container, seen, woken: Vec::new(), result }
     }
 
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
@@ -238,7 +310,7 @@ impl Observer {
     }
 
     /// All containers that are to have something or that something is there for.
-    pub(super) async fn survey(&self) -> Result<HashSet<ContainerId>, Error> {
+    pub(crate) async fn survey(&self) -> Result<HashSet<ContainerId>, Error> {
         let linked = self.world.links.refresh().await?;
         let labelled = self.docker.list().await?;
         let attached = self.world.switch.containers();
@@ -250,12 +322,24 @@ impl Observer {
 struct Outcome {
     port: PortPlan,
     result: Result<(), apply::Error>,
+    tried: Vec<Tried>,
+}
+
+impl Outcome {
+    /// What its steps have taken; the rest is known once ovs-vswitchd has taken the port.
+    fn latency(&self, docker: Duration) -> Latency {
+        let sum = |of_rows: bool| {
+            let steps = self.tried.iter().filter(|(_, step, ..)| step.is_of_rows() == of_rows);
+            steps.map(|(_, _, took, _)| *took).sum()
+        };
+        Latency { docker, netlink: sum(false), ovsdb: sum(true), ..Latency::default() }
+    }
 }
 
 /// How the interfaces stand that a container is to have.
 fn ports(
     specs: Vec<PortSpec>,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<(Outcome, Latency)>,
     pid: u32,
     start: &Start,
     since: Instant,
@@ -264,12 +348,17 @@ fn ports(
         specs.into_iter().map(|spec| (spec.key.interface.clone(), spec)).collect();
     let start = start.clone();
     let mut ports = Ports { start, attached: Vec::new(), refused: Vec::new(), failed: Vec::new() };
-    for Outcome { port: PortPlan { interface, placed, refusal, .. }, result } in outcomes {
-        ports.refused.extend(refusal.map(|refusal| format!("{interface}: {refusal}")));
+    let done = Instant::now();
+    for (Outcome { port: PortPlan { interface, placed, refusal, .. }, result, .. }, latency) in
+        outcomes
+    {
+        let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
+        ports.refused.extend(refused);
         match (result, placed, specs.remove(&interface)) {
             (Err(error), ..) => ports.failed.push((interface, error)),
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
-                ports.attached.push(Attached { spec, port, pid, fresh, since });
+                let placed = done;
+                ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });
             }
             (Ok(()), ..) => {}
         }

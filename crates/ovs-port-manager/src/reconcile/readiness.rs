@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use super::look::{self, Attached};
 use super::timers::Timer;
 use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
+use crate::board::Latency;
 use crate::netns;
 
 impl Reconciler {
@@ -18,6 +19,7 @@ impl Reconciler {
         let known = before.is_some_and(|before| before.attached.port == port);
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
+            self.board.pending(&attached.spec, &port);
             let detection = match attached.fresh && attached.spec.awaits_detection() {
                 true => Detection::Due,
                 false => Detection::Over,
@@ -49,8 +51,12 @@ impl Reconciler {
             Readiness::Ready { ofport } if !*ready => {
                 *ready = true;
                 self.timers.cancel(&timer);
+                self.board.ready(&attached.spec, port, ofport);
                 if attached.fresh {
                     let after = attached.since.elapsed();
+                    let waited = attached.placed.elapsed();
+                    let latency = Latency { ready: waited, total: after, ..attached.latency };
+                    self.board.attached(latency);
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
                     self.announce(key);
                 } else {
@@ -61,13 +67,14 @@ impl Reconciler {
             Readiness::Ready { .. } => {}
             Readiness::Waiting => {
                 *ready = false;
+                self.board.pending(&attached.spec, port);
                 self.timers.set(timer, READY);
             }
             Readiness::Failed { error } => {
                 *ready = false;
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
-                self.failed(container, &name, &reason);
+                self.failed(container, &name, &reason, vec![key.interface.clone()]);
             }
         }
     }
@@ -121,16 +128,17 @@ impl Reconciler {
         };
         // Looking again has the kernel look again, too.
         port.detection = Detection::Due;
-        let interface = &key.interface;
-        self.failed(container, &name, &format!("{interface}: {reason}"));
+        let interface = key.interface.clone();
+        self.failed(container, &name, &format!("{interface}: {reason}"), vec![interface]);
     }
 
     /// Once all ports of a container are ready, earlier failures are history.
-    fn all_well(&mut self, container: &ContainerId) {
+    pub(super) fn all_well(&mut self, container: &ContainerId) {
         let Some(entry) = self.entries.get_mut(container) else { return };
         if entry.failed == 0 && entry.ports.values().all(|port| port.ready) {
             entry.backoff = Backoff::default();
             entry.told = None;
+            self.board.well(container);
         }
     }
 
@@ -144,6 +152,9 @@ impl Reconciler {
         let Attached { spec, port, .. } = attached;
         let again = entry.backoff.fail(fastrand::f64()).max(READY);
         let told = Some(Told::Waiting);
+        let reason = "ovs-vswitchd has not taken the port";
+        let interfaces = vec![key.interface.clone()];
+        self.board.retrying(container, &spec.container_name, reason, interfaces, again);
         if entry.told != told {
             let (id, name) = (container.short(), &spec.container_name);
             warn!(container = id, name, %port, "ovs-vswitchd has not taken the port; is it running?");

@@ -3,12 +3,14 @@
 
 mod access;
 mod addresses;
+mod answers;
 mod attach;
 mod drift;
 mod faults;
 mod interfaces;
 mod labels;
 mod privileges;
+mod served;
 mod silence;
 mod stage;
 mod startup;
