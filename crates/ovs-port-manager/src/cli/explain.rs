@@ -136,6 +136,7 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         mac,
         mtu,
         addresses,
+        detect_duplicates: _,
         routes,
     } = spec;
     let port = preview.observed.ports.iter().find(|port| port.key == *key);
