@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{LockState, State};
-use port_plan::{Backoff, ContainerId, LinkName, Rules, Start};
+use port_plan::{Backoff, ContainerId, LinkName, PortKey, Rules, Start};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -100,6 +101,15 @@ struct Entry {
 struct PortEntry {
     attached: Attached,
     ready: bool,
+    detection: Detection,
+}
+
+/// How far it is known whether other hosts have a port's IPv6 addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detection {
+    Due,
+    Running,
+    Over,
 }
 
 #[derive(PartialEq, Eq)]
@@ -125,6 +135,7 @@ struct Survey {
 enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
+    Detected { key: PortKey, port: LinkName, result: Result<Vec<IpNet>, String> },
     Announced { container: ContainerId, result: Result<(), String> },
     Asked(Result<(), switch::Error>),
 }
@@ -293,6 +304,7 @@ impl Reconciler {
         match done {
             Done::Look(look) => self.finish_look(*look),
             Done::Survey(result) => self.finish_survey(result),
+            Done::Detected { key, port, result } => self.detected(&key, &port, result),
             Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");
             }

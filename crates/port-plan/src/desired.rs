@@ -232,7 +232,7 @@ fn port(
     let Wanted {
         bridge,
         interface,
-        addressing: _,
+        addressing,
         gateways: _,
         routes: _,
         metric: _,
@@ -273,6 +273,7 @@ fn port(
         mac,
         mtu,
         addresses,
+        detect_duplicates: addressing != Addressing::Auto,
         routes,
     }
 }

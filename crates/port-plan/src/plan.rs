@@ -184,6 +184,7 @@ fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Optio
         mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
         mtu: spec.mtu.filter(|wanted| *mtu != u32::from(*wanted)),
         addresses: spec.addresses.iter().filter(missing_address).copied().collect(),
+        detect_duplicates: spec.detect_duplicates,
         routes: spec.routes.iter().filter(missing_route).copied().collect(),
         up: !up,
     })
@@ -200,6 +201,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mac,
         mtu,
         addresses,
+        detect_duplicates,
         routes,
     } = spec;
     let there = observed.bridges.get(bridge).copied();
@@ -213,6 +215,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mac: *mac,
         mtu: *mtu,
         addresses: addresses.clone(),
+        detect_duplicates: *detect_duplicates,
         routes: routes.clone(),
         tx_checksum_offload: datapath == Datapath::System,
     });

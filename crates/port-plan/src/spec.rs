@@ -73,6 +73,13 @@ pub struct Defaults {
     pub datapath: Datapath,
 }
 
+impl PortSpec {
+    /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
+    pub fn awaits_detection(&self) -> bool {
+        self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())
+    }
+}
+
 /// A port that a container wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSpec {
@@ -94,6 +101,9 @@ pub struct PortSpec {
     pub mtu: Option<u16>,
     /// The interface's addresses; none for a container that sees to that itself.
     pub addresses: Vec<IpNet>,
+    /// Whether to find out first that no other host of the link has its IPv6 addresses (RFC 4862, section 5.4).
+    /// Those from a pool are known to be free.
+    pub detect_duplicates: bool,
     /// Routes through the interface, default ones among them.
     pub routes: Vec<Route>,
 }

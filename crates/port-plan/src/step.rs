@@ -87,6 +87,8 @@ pub struct LinkSpec {
     pub mtu: Option<u16>,
     /// Addresses of the container's end.
     pub addresses: Vec<IpNet>,
+    /// Whether the kernel is to find out first that no other host has the IPv6 addresses.
+    pub detect_duplicates: bool,
     /// Routes through the container's end, default ones among them.
     pub routes: Vec<Route>,
     /// Whether the container's end may leave transmit checksums to its peer. Over a userspace datapath
@@ -107,6 +109,8 @@ pub struct LinkRepair {
     pub mtu: Option<u16>,
     /// The addresses to add.
     pub addresses: Vec<IpNet>,
+    /// Whether the kernel is to find out first that no other host has the IPv6 addresses.
+    pub detect_duplicates: bool,
     /// The routes to add.
     pub routes: Vec<Route>,
     /// Whether it has to be set up.
@@ -130,7 +134,7 @@ impl Step {
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        let Self { name: _, key: _, mac, mtu, addresses, routes, up } = self;
+        let Self { name: _, key: _, mac, mtu, addresses, detect_duplicates: _, routes, up } = self;
         mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty() && !up
     }
 }
@@ -166,6 +170,9 @@ impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "add-link {} peer={}", self.name, self.key.interface)?;
         attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.routes)?;
+        if !self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6()) {
+            f.write_str(" nodad")?;
+        }
         if !self.tx_checksum_offload {
             f.write_str(" tx-checksum=off")?;
         }

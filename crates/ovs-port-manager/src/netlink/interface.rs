@@ -4,6 +4,10 @@
 
 use std::fs;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -12,6 +16,12 @@ use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, R
 use super::connection::{Connection, Request};
 use super::{Error, address, route};
 use crate::ethtool;
+
+/// How long the detection of duplicate addresses may take: a random delay of up to a second and a second's wait for
+/// an answer (RFC 4862, section 5.4.2), and as much again for a busy machine.
+const DETECTION: Duration = Duration::from_secs(4);
+/// The time between looks at how far it is.
+const DETECTION_PAUSE: Duration = Duration::from_millis(20);
 
 /// Configures the end of a new pair.
 ///
@@ -29,7 +39,9 @@ pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
             .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
     }
     let replaced = replaced_routes(&mut connection, index, &spec.routes)?;
-    let addresses = spec.addresses.iter().map(|address| address::add(name, index, *address));
+    let detect = spec.detect_duplicates;
+    let addresses =
+        spec.addresses.iter().map(|address| address::add(name, index, *address, detect));
     let routes = spec.routes.iter().map(|route| route::add(name, index, route));
     connection.batch(addresses.chain([set_up(name, index)]).chain(routes).collect())?;
     Ok(replaced)
@@ -63,14 +75,38 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
                 _ => None,
             })
             .unwrap_or_default(),
-        addresses: address::list(&mut connection, index)?,
+        addresses: address::list(&mut connection, index)?
+            .into_iter()
+            .filter(|found| !found.duplicate)
+            .map(|found| found.address)
+            .collect(),
         routes: through.map(|found| found.route).collect(),
     })
 }
 
+/// Waits until the kernel knows whether other hosts have the interface's IPv6 addresses; returns those that they
+/// have.
+pub(super) fn detect_duplicates(name: &LinkName) -> Result<Vec<IpNet>, Error> {
+    let mut connection = Connection::open()?;
+    let index = get(&mut connection, name)?.header.index;
+    let deadline = Instant::now() + DETECTION;
+    loop {
+        let addresses = address::list(&mut connection, index)?;
+        let duplicates = addresses.iter().filter(|found| found.duplicate);
+        if !addresses.iter().any(|found| found.tentative) {
+            return Ok(duplicates.map(|found| found.address).collect());
+        }
+        if Instant::now() > deadline {
+            return Err(Error::Malformed(format!("{name} still looks for duplicate addresses")));
+        }
+        // The kernel tells no one who is not in its namespace and subscribed there.
+        thread::sleep(DETECTION_PAUSE);
+    }
+}
+
 /// Puts an interface right, in the order in which a new one is configured.
 pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
-    let LinkRepair { name: _, key, mac, mtu, addresses, routes, up } = repair;
+    let LinkRepair { name: _, key, mac, mtu, addresses, detect_duplicates, routes, up } = repair;
     let name = &key.interface;
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
@@ -80,7 +116,12 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let mac = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
     let mtu = mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
     let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
-    let addresses = addresses.iter().map(|address| address::add(name, index, *address));
+    for duplicate in addresses.iter().filter(|address| address.addr().is_ipv6()) {
+        // One that another host had is still there, unused; the kernel looks again at a new one.
+        let _ = connection.batch(vec![address::remove(name, index, *duplicate)]);
+    }
+    let addresses =
+        addresses.iter().map(|address| address::add(name, index, *address, *detect_duplicates));
     let up = up.then(|| set_up(name, index));
     let routes = routes.iter().map(|route| route::add(name, index, route));
     connection.batch(settings.chain(addresses).chain(up).chain(routes).collect())

@@ -15,7 +15,7 @@ mod watch;
 use std::io;
 
 pub(crate) use counters::{LinkNow, traffic};
-pub(crate) use veth::{Created, create, delete, list, missing, observe, repair};
+pub(crate) use veth::{Created, create, delete, detect_duplicates, list, missing, observe, repair};
 pub(crate) use watch::{News, hears_other_namespaces, watch};
 
 /// Why the kernel did not do what was asked.

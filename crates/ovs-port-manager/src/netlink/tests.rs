@@ -89,6 +89,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        detect_duplicates: false,
         routes: gateways
             .iter()
             .map(|gateway| port_plan::Route::default_via(gateway.parse().unwrap()))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
@@ -55,6 +56,15 @@ pub(crate) fn observe(
 ) -> Result<BTreeMap<LinkName, ObservedInterface>, Error> {
     let observe = |name: LinkName| interface::observe(&name).map(|found| (name, found));
     inside(netns, || interfaces.into_iter().map(observe).collect())
+}
+
+/// The IPv6 addresses of an interface inside the namespace that other hosts have; waits until that is known. On a
+/// thread of its own, as [`create`].
+pub(crate) fn detect_duplicates(
+    interface: &LinkName,
+    netns: &OwnedFd,
+) -> Result<Vec<IpNet>, Error> {
+    inside(netns, || interface::detect_duplicates(interface))
 }
 
 /// Puts an interface inside the namespace right. On a thread of its own, as [`create`].

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use ipnet::IpNet;
 use port_plan::{
-    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Registry, Rules, Start, State, Step, clear, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortKey,
+    PortPlan, PortSpec, Registry, Rules, Start, State, Step, clear, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -20,6 +21,7 @@ use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
 use crate::error_chain::chain;
 use crate::links;
+use crate::netlink;
 use crate::netns;
 
 /// Containers that are inspected at once.
@@ -396,6 +398,13 @@ fn ports(
         }
     }
     ports
+}
+
+/// The port's IPv6 addresses that other hosts have; waits until that is known. Must be called on a thread of its
+/// own.
+pub(super) fn detect_duplicates(pid: u32, key: &PortKey) -> Result<Vec<IpNet>, String> {
+    let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
+    netlink::detect_duplicates(&key.interface, &netns).map_err(|error| error.to_string())
 }
 
 /// Announces a port's addresses from inside its container. Must be called on a thread of its own.

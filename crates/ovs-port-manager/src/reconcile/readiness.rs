@@ -1,11 +1,12 @@
 //! From a port that is in place to one that is ready and announced.
 
-use port_plan::{Backoff, ContainerId, PortKey, Readiness};
+use ipnet::IpNet;
+use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
 use tracing::{debug, info, warn};
 
 use super::look::{self, Attached};
 use super::timers::Timer;
-use super::{Done, PortEntry, READY, Reconciler, Told};
+use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
 use crate::board::Latency;
 use crate::netns;
 
@@ -19,7 +20,12 @@ impl Reconciler {
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
             self.board.pending(&attached.spec, &port);
-            entry.ports.insert(key.interface.clone(), PortEntry { attached, ready: false });
+            let detection = match attached.fresh && attached.spec.awaits_detection() {
+                true => Detection::Due,
+                false => Detection::Over,
+            };
+            let port = PortEntry { attached, ready: false, detection };
+            entry.ports.insert(key.interface.clone(), port);
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
             self.readiness(&key, readiness);
@@ -31,12 +37,17 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
-        let Some(PortEntry { attached, ready }) = entry.ports.get_mut(&key.interface) else {
+        let Some(PortEntry { attached, ready, detection }) = entry.ports.get_mut(&key.interface)
+        else {
             return;
         };
         let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
         let timer = Timer::Ready(key.clone());
         match readiness {
+            Readiness::Ready { .. } if *detection != Detection::Over => {
+                self.timers.cancel(&timer);
+                self.detect_duplicates(key);
+            }
             Readiness::Ready { ofport } if !*ready => {
                 *ready = true;
                 self.timers.cancel(&timer);
@@ -66,6 +77,59 @@ impl Reconciler {
                 self.failed(container, &name, &reason, vec![key.interface.clone()]);
             }
         }
+    }
+
+    /// Waits for the kernel to find out whether other hosts have the port's addresses, which it can only once the
+    /// port forwards.
+    fn detect_duplicates(&mut self, key: &PortKey) {
+        let Some(entry) = self.entries.get_mut(&key.container) else { return };
+        let Some(port) = entry.ports.get_mut(&key.interface) else { return };
+        if port.detection == Detection::Running {
+            return;
+        }
+        port.detection = Detection::Running;
+        let (key, pid, port) = (key.clone(), port.attached.pid, port.attached.port.clone());
+        self.work.spawn(async move {
+            let of = key.clone();
+            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &of));
+            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
+            Done::Detected { key, port, result }
+        });
+    }
+
+    /// The kernel knows whether other hosts have a port's addresses.
+    pub(super) fn detected(
+        &mut self,
+        key: &PortKey,
+        of: &LinkName,
+        result: Result<Vec<IpNet>, String>,
+    ) {
+        let container = &key.container;
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let Some(port) = entry.ports.get_mut(&key.interface) else { return };
+        if port.attached.port != *of {
+            return;
+        }
+        let name = port.attached.spec.container_name.clone();
+        let reason = match result {
+            Ok(duplicates) if duplicates.is_empty() => {
+                port.detection = Detection::Over;
+                if let Some(readiness) = self.observer.world.switch.readiness(of) {
+                    self.readiness(key, readiness);
+                }
+                return;
+            }
+            Ok(duplicates) => {
+                let duplicates: Vec<_> = duplicates.iter().map(IpNet::to_string).collect();
+                let bridge = &port.attached.spec.bridge;
+                format!("another host on {bridge} has {} already", duplicates.join(" and "))
+            }
+            Err(reason) => format!("cannot tell whether another host has the addresses: {reason}"),
+        };
+        // Looking again has the kernel look again, too.
+        port.detection = Detection::Due;
+        let interface = key.interface.clone();
+        self.failed(container, &name, &format!("{interface}: {reason}"), vec![interface]);
     }
 
     /// Once all ports of a container are ready, earlier failures are history.

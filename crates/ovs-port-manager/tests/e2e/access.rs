@@ -5,6 +5,7 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Lab, wait_for};
+use serde_json::Value;
 
 use crate::stage::{self, PATIENCE, has_interface, interface, reach, wait_gone, wait_ready};
 
@@ -20,9 +21,10 @@ fn start_configured(yaml: &str) -> Result<(Lab, Daemon)> {
 /// The first IPv4 address of a container's eth1.
 fn address(lab: &Lab, container: &str) -> Result<String> {
     let eth1 = interface(lab, container, "eth1")?;
-    let all = eth1["addr_info"].as_array().context("no addresses")?;
-    let inet = all.iter().find(|info| info["family"] == "inet").context("no IPv4 address")?;
-    Ok(inet["local"].as_str().unwrap_or_default().to_owned())
+    let all = eth1.get("addr_info").and_then(Value::as_array).context("no addresses")?;
+    let inet = all.iter().find(|info| info.get("family").is_some_and(|family| family == "inet"));
+    let local = inet.and_then(|info| info.get("local")?.as_str()).context("no IPv4 address")?;
+    Ok(local.to_owned())
 }
 
 #[test]

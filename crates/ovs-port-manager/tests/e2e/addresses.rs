@@ -107,3 +107,23 @@ fn a_container_without_an_address_has_a_port_all_the_same() -> Result<()> {
     wait_ready(&lab, &other)?;
     reach(&lab, "other", "10.0.0.1")
 }
+
+#[test]
+fn an_address_that_another_host_has_is_told_and_taken_once_it_is_free() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let other = lab.run_container("other", &[("ovs.ip_address", "fd00::1/64")])?;
+    wait_ready(&lab, &other)?;
+    // Nobody but the kernel can know of this one.
+    lab.run_in_netns_of("other", "ip", &["address", "add", "fd00::5/64", "dev", "eth1", "nodad"])?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.5/24,fd00::5/64")])?;
+    daemon.wait_log("eth1: another host on ovsbr0 has fd00::5/64 already", PATIENCE)?;
+    let ready = format!("port is ready container=\"{}\"", &id[..12]);
+    ensure!(!daemon.log().contains(&ready), "it does not count as ready");
+    lab.run_in_netns_of("other", "ip", &["address", "delete", "fd00::5/64", "dev", "eth1"])?;
+    daemon.wait_log(&ready, PATIENCE)?;
+    reach(&lab, "other", "fd00::5")?;
+    let flags = interface(&lab, "web", "eth1")?["addr_info"].to_string();
+    ensure!(!flags.contains("dadfailed") && !flags.contains("tentative"), "{flags}");
+    ensure!(stage::ports_of(&lab, &id)?.len() == 1, "it has kept its port");
+    Ok(())
+}

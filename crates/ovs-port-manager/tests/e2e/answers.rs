@@ -90,7 +90,7 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
     daemon.wait_log("port is ready", PATIENCE)?;
     expect![[r#"
         CONTAINER INTERFACE BRIDGE SETTINGS ADDRESSES MAC PORT OFPORT LINK RX TX PHASE SINCE
-        healthy eth1 ovsbr0 tag=100 external_ids:ip_address=10.0.0.1/24,fd00::1/64 external_ids:mac_address=b6:a6:06:3a:bc:2a 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a PORT 1 up NUMBER NUMBER ready DURATION
+        healthy eth1 ovsbr0 tag=100 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a PORT 1 up NUMBER NUMBER ready DURATION
         mistaken - - - - - - - - - - mistaken DURATION
         ovs.mtu=abc: not a number between NUMBER and NUMBER
         refused - - - - - - - - - - refused DURATION
@@ -110,8 +110,6 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
         eth1 bridge ovsbr0 ovsbr0
         eth1 port one of ours PORT
         eth1 setting tag=100 tag=100
-        eth1 setting external_ids:ip_address=10.0.0.1/24,fd00::1/64 external_ids:ip_address=10.0.0.1/24,fd00::1/64
-        eth1 setting external_ids:mac_address=b6:a6:06:3a:bc:2a external_ids:mac_address=b6:a6:06:3a:bc:2a
         eth1 addresses 10.0.0.1/24,fd00::1/64 10.0.0.1/24,fd00::1/64,fe80::b4a6:6ff:fe3a:bc2a/64
         eth1 routes none 10.0.0.0/24 dev,fd00::/64 dev metric 256,fe80::/64 dev metric NUMBER
         eth1 mac b6:a6:06:3a:bc:2a b6:a6:06:3a:bc:2a
@@ -174,8 +172,6 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
         INTERFACE PROPERTY DESIRED OBSERVED
         eth0 bridge ovsbr0 -
         eth0 port one of ours -
-        eth0 setting external_ids:ip_address=10.0.0.4/24 -
-        eth0 setting external_ids:mac_address=06:61:ad:5b:88:c5 -
         eth0 addresses 10.0.0.4/24 -
         eth0 routes none -
         eth0 mac 06:61:ad:5b:88:c5 -
@@ -218,12 +214,12 @@ fn without_a_daemon_status_and_plan_ask_docker_and_open_vswitch() -> Result<()> 
     expect![[r#"
         no daemon at /run/ovs-port-manager.sock: it does not run, or has another control socket (--control-socket); this is what Docker and Open vSwitch say
         CONTAINER INTERFACE BRIDGE SETTINGS ADDRESSES MAC PORT OFPORT LINK RX TX PHASE SINCE
-        healthy eth1 ovsbr0 tag=100 external_ids:ip_address=10.0.0.1/24,fd00::1/64 external_ids:mac_address=b6:a6:06:3a:bc:2a 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a - - - - - missing -
+        healthy eth1 ovsbr0 tag=100 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a - - - - - missing -
         mistaken - - - - - - - - - - mistaken -
         ovs.mtu=abc: not a number between NUMBER and NUMBER
         refused - - - - - - - - - - refused -
         it shares the host's network namespace, where no interface of a container may be made; start it with a network of its own (--network none, say)
-        retrying eth0 ovsbr0 external_ids:ip_address=10.0.0.4/24 external_ids:mac_address=06:61:ad:5b:88:c5 10.0.0.4/24 06:61:ad:5b:88:c5 - - - - - missing -
+        retrying eth0 ovsbr0 - 10.0.0.4/24 06:61:ad:5b:88:c5 - - - - - missing -
         [3]
     "#]].assert_eq(&told(&lab, &["status"])?);
     expect![[r#"
@@ -251,7 +247,7 @@ fn without_a_daemon_status_and_plan_ask_docker_and_open_vswitch() -> Result<()> 
     expect![[r#"
         no daemon at /run/ovs-port-manager.sock: it does not run, or has another control socket (--control-socket); this is what Docker and Open vSwitch say
         CONTAINER INTERFACE BRIDGE SETTINGS ADDRESSES MAC PORT OFPORT LINK RX TX PHASE SINCE
-        healthy eth1 ovsbr0 tag=100 external_ids:ip_address=10.0.0.1/24,fd00::1/64 external_ids:mac_address=b6:a6:06:3a:bc:2a 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a PORT 1 up NUMBER NUMBER ready -
+        healthy eth1 ovsbr0 tag=100 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a PORT 1 up NUMBER NUMBER ready -
         [0]
     "#]].assert_eq(&told(&lab, &["status"])?);
     expect![[r#"

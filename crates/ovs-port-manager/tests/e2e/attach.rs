@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 use lab::{WWW_TEXT, wait_for};
 use serde_json::Value;
 
-use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, wait_gone, wait_ready};
+use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, reach, wait_gone, wait_ready};
 
 #[test]
 fn a_container_gets_its_port_works_and_gives_it_back() -> Result<()> {
@@ -83,7 +83,7 @@ fn ipv6_works_although_docker_switches_it_off() -> Result<()> {
     let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24,fd00::2/64")])?;
     wait_ready(&lab, &one)?;
     wait_ready(&lab, &two)?;
-    ping(&lab, "one", "fd00::2")?;
+    reach(&lab, "one", "fd00::2")?;
     let others = lab.exec("one", &["cat", "/proc/sys/net/ipv6/conf/all/disable_ipv6"])?;
     let only_v4 = lab.run_container("three", &[("ovs.ip_address", "10.0.0.3/24")])?;
     wait_ready(&lab, &only_v4)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Lab, wait_for};
 
-use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, wait_ready};
+use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, reach, wait_ready};
 
 /// Two attached containers, one with all there is to lose, and a daemon that never resyncs by time.
 fn stage() -> Result<(Lab, Daemon, String)> {
@@ -49,7 +49,7 @@ fn wait_whole(lab: &Lab, daemon: &Daemon, one: &str) -> Result<()> {
         ensure!(lab.vsctl(&["get", "port", &port, "tag"])? == "7");
         ensure!(lab.vsctl(&["port-to-br", &port])? == "ovsbr0");
         ping(lab, "two", "10.0.0.1")?;
-        ping(lab, "two", "fd00::1")?;
+        reach(lab, "two", "fd00::1")?;
         Ok(Some(()))
     });
     whole.with_context(|| format!("the daemon said:\n{}", daemon.log()))

@@ -52,7 +52,7 @@ fn the_running_daemon_has_the_privileges_that_it_needs_and_no_other() -> Result<
     wait_ready(&lab, &two)?;
     ensure_capabilities(&daemon, NEEDED)?;
     lab::wait_for("a ping", PATIENCE, || Ok(ping(&lab, "one", "10.0.0.2").ok()))?;
-    lab.exec("one", &["ping", "-6", "-c", "1", "-W", "2", "fd00::2"])?;
+    stage::reach(&lab, "one", "fd00::2")?;
     // An end that only the kernel tells: what is lost inside a container is put right.
     lab.run_in_netns_of("one", "ip", &["addr", "del", "10.0.0.1/24", "dev", "eth1"])?;
     lab::wait_for("the address to come back", PATIENCE, || {
