@@ -339,7 +339,9 @@ impl<'a> Project<'a> {
         let Some(defaults) = defaults() else { return };
         let first = service.labels.iter().find(|(label, _)| label.starts_with(labels::PREFIX));
         let (mistakes, addressed) = match labels::parse(&values.collect(), &defaults) {
-            Ok(wanted) => (Vec::new(), wanted.iter().any(|it| it.addressing != Addressing::None)),
+            Ok(wanted) => {
+                (Vec::new(), wanted.iter().any(|it| matches!(it.addressing, Addressing::Given(_))))
+            }
             Err(mistakes) => (mistakes, false),
         };
         for mistake in mistakes {

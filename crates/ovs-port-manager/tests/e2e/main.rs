@@ -6,6 +6,7 @@ mod addresses;
 mod answers;
 mod attach;
 mod by_hand;
+mod docs;
 mod doctor;
 mod drift;
 mod faults;
