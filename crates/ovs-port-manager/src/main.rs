@@ -13,6 +13,7 @@ mod docker;
 mod error_chain;
 mod ethtool;
 mod failpoint;
+mod gathering;
 mod links;
 mod logging;
 mod netlink;

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 
 use port_plan::ContainerId;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Why a container's namespace cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,12 @@ pub(crate) fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
     move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).map_err(io::Error::from)
 }
 
+/// Threads of [`on_own_thread`] at once.
+const THREADS: usize = 8;
+
 /// Runs blocking work on a thread of its own, which may move itself into a namespace and ends there.
+///
+/// There are some such threads at once and no more; the others wait for them.
 ///
 /// # Errors
 ///
@@ -72,6 +77,8 @@ pub(crate) fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
+    static PERMITS: Semaphore = Semaphore::const_new(THREADS);
+    let _permit = PERMITS.acquire().await.map_err(io::Error::other)?;
     let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new().name("netns".to_owned()).spawn(move || {
         // Nobody listens when the caller was cancelled; the work is done all the same.

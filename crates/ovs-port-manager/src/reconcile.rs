@@ -23,6 +23,7 @@ use tracing::{debug, error, info, warn};
 use crate::apply::World;
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
+use crate::gathering::Gathering;
 use crate::netlink::News;
 use crate::service_manager;
 use look::{Attached, Look, Observer, Standing};
@@ -66,6 +67,9 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
+    /// there would have to be another.
+    followed: bool,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
     resync_interval: Option<Duration>,
@@ -115,11 +119,18 @@ impl Reconciler {
         let inspections = Semaphore::new(INSPECTIONS).into();
         Self {
             mandate: world.switch.mandate(),
-            observer: Arc::new(Observer { docker, world, defaults, inspections }),
+            observer: Arc::new(Observer {
+                docker,
+                world,
+                defaults,
+                inspections,
+                gathering: Gathering::default(),
+            }),
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            followed: false,
             resync_interval,
             detach_on_exit,
         }
@@ -149,7 +160,10 @@ impl Reconciler {
                     Some(Control::Stop) | None => break,
                 },
                 Some(event) = events.recv() => match event {
-                    Event::Connected => self.look_at_everything(),
+                    Event::Connected => {
+                        self.followed = true;
+                        self.look_at_everything();
+                    }
                     Event::Container(container) => self.look(container),
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
@@ -230,7 +244,9 @@ impl Reconciler {
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+        let coming = observer.gathering.coming();
+        self.work
+            .spawn(async move { Done::Look(Box::new(observer.look(container, coming).await)) });
     }
 
     fn may_act(&self) -> bool {
@@ -240,7 +256,7 @@ impl Reconciler {
     /// Finds out which containers there are, here and there, to look at each.
     fn look_at_everything(&mut self) {
         self.timers.cancel(&Timer::Survey);
-        if !self.may_act() {
+        if !self.followed || !self.may_act() {
             return;
         }
         if self.survey.running {

@@ -15,6 +15,7 @@ use tracing::debug;
 use crate::announce;
 use crate::apply::{self, Subject, World};
 use crate::docker::{self, Docker};
+use crate::gathering::{Coming, Gathering};
 use crate::links;
 use crate::netns;
 
@@ -25,6 +26,7 @@ pub(super) struct Observer {
     pub(super) world: World,
     pub(super) defaults: Defaults,
     pub(super) inspections: Arc<Semaphore>,
+    pub(super) gathering: Gathering,
 }
 
 /// What one look came to.
@@ -80,13 +82,18 @@ impl Error {
 
 impl Observer {
     /// Looks at one container and brings it to where it should be.
-    pub(super) async fn look(&self, container: ContainerId) -> Look {
+    pub(super) async fn look(&self, container: ContainerId, coming: Coming) -> Look {
         let mut name = self.world.switch.container_name(&container).unwrap_or_default();
-        let result = self.converge(&container, &mut name).await;
+        let result = self.converge(&container, &mut name, coming).await;
         Look { container, name, result }
     }
 
-    async fn converge(&self, id: &ContainerId, name: &mut String) -> Result<Standing, Error> {
+    async fn converge(
+        &self,
+        id: &ContainerId,
+        name: &mut String,
+        coming: Coming,
+    ) -> Result<Standing, Error> {
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
@@ -108,9 +115,7 @@ impl Observer {
         debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
 
         let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
-        for step in &plan.steps {
-            self.world.apply(&subject, step).await?;
-        }
+        self.apply(&plan.steps, &subject, coming).await?;
         let start = running.as_ref().map(|(_, start)| start.clone());
         let denied = |reasons| start.map(|start| Standing::Denied { start, reasons });
         let standing = match (desired, plan.refusal) {
@@ -134,6 +139,25 @@ impl Observer {
             }
         };
         Ok(standing.unwrap_or(Standing::Nothing))
+    }
+
+    /// Carries out steps; from the first that changes rows on, together with other looks.
+    async fn apply(
+        &self,
+        steps: &[Step],
+        subject: &Subject<'_>,
+        coming: Coming,
+    ) -> Result<(), Error> {
+        let mut coming = Some(coming);
+        for step in steps {
+            if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
+                && let Some(coming) = coming.take()
+            {
+                coming.arrive().await;
+            }
+            self.world.apply(subject, step).await?;
+        }
+        Ok(())
     }
 
     /// Takes away all that a container has, whether it runs or not.
