@@ -234,6 +234,7 @@ fn spec(
         mac: wish.macaddress.unwrap_or_else(|| MacAddress::derive(&wish.bridge, None, &seed)),
         mtu: wish.mtu,
         addresses: wish.ipaddress.into_iter().collect(),
+        detect_duplicates: true,
         routes: wish.gateway.map(Route::default_via).into_iter().collect(),
         tx_checksum_offload: datapath == Datapath::System,
     })
