@@ -71,6 +71,9 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
+    /// there would have to be another.
+    followed: bool,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
     resync_interval: Option<Duration>,
@@ -157,6 +160,7 @@ impl Reconciler {
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            followed: false,
             resync_interval,
             detach_on_exit,
         }
@@ -190,6 +194,7 @@ impl Reconciler {
                 },
                 Some(event) = events.recv() => match event {
                     Event::Connected => {
+                        self.followed = true;
                         self.board.docker(true);
                         self.look_at_everything();
                     }
@@ -277,7 +282,9 @@ impl Reconciler {
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+        let coming = observer.gathering.coming();
+        self.work
+            .spawn(async move { Done::Look(Box::new(observer.look(container, coming).await)) });
     }
 
     fn may_act(&self) -> bool {
@@ -287,7 +294,7 @@ impl Reconciler {
     /// Finds out which containers there are, here and there, to look at each.
     fn look_at_everything(&mut self) {
         self.timers.cancel(&Timer::Survey);
-        if !self.may_act() {
+        if !self.followed || !self.may_act() {
             return;
         }
         if self.survey.running {

@@ -18,6 +18,7 @@ use port_plan::{ContainerId, PortKey};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
+use super::connection::Connection;
 use super::{Error, mark, veth};
 
 /// Groups of links, addresses and routes (linux/rtnetlink.h).
@@ -64,7 +65,7 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
     };
     let socket = opened().map_err(Error::system("listen to the kernel's news of links"))?;
     let mut listener = Listener { socket, ends: HashMap::new() };
-    veth::each(|link| {
+    veth::each(&mut Connection::open()?, |link| {
         listener.learn(link, true);
     })?;
     thread::Builder::new()
