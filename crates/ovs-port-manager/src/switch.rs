@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod columns;
+mod inventory;
 mod port;
 
 use std::collections::{BTreeMap, HashSet};
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 pub(crate) use by_hand::{ByHandIds, NamedPort};
 pub(crate) use columns::settings_differ;
+pub(crate) use inventory::Inventory;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {

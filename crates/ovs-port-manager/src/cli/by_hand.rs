@@ -231,6 +231,7 @@ fn spec(
         key: PortKey { container: container.id.clone(), interface: wish.interface.clone() },
         start: start.clone(),
         by_hand: true,
+        detect_duplicates: false,
         mac: wish.macaddress.unwrap_or_else(|| MacAddress::derive(&wish.bridge, None, &seed)),
         mtu: wish.mtu,
         addresses: wish.ipaddress.into_iter().collect(),

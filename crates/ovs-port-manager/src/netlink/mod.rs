@@ -18,7 +18,7 @@ use std::io;
 pub(crate) use connection::Connection;
 pub(crate) use counters::{LinkNow, traffic};
 pub(crate) use veth::{Created, create, delete, detect_duplicates, list, missing, observe, repair};
-pub(crate) use watch::{News, watch};
+pub(crate) use watch::{News, hears_other_namespaces, watch};
 pub(crate) use worker::Worker;
 
 /// Why the kernel did not do what was asked.

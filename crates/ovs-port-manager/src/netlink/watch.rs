@@ -75,6 +75,13 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
         .map_err(Error::system("start a thread"))
 }
 
+/// Whether this kernel tells this process what happens in other namespaces.
+pub(crate) fn hears_other_namespaces() -> Result<(), Error> {
+    Socket::new(NETLINK_ROUTE)
+        .and_then(|socket| socket.set_listen_all_namespaces(true))
+        .map_err(Error::system("listen to other network namespaces"))
+}
+
 struct Listener {
     socket: Socket,
     /// The ends of our links in the namespaces of these numbers.

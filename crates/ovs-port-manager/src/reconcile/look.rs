@@ -288,6 +288,20 @@ impl Observer {
         outcome
     }
 
+    /// What commands have made for starts of a container that are over, as steps that take it away.
+    pub(crate) async fn stale_by_hand(&self, id: &ContainerId) -> Vec<Step> {
+        let ports = self.world.switch.by_hand_of(id);
+        if ports.is_empty() {
+            return Vec::new();
+        }
+        let Ok(container) = self.docker.inspect(id).await else { return Vec::new() };
+        let start = container.and_then(|container| match container.state {
+            State::Running { start, .. } => Some(start),
+            State::Stopped => None,
+        });
+        clear(&ports, start.as_ref()).into_iter().map(|(_, step)| step).collect()
+    }
+
     /// Takes away what commands have made for starts of a container that are over.
     async fn clear_by_hand(
         &self,
