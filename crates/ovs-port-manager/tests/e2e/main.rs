@@ -16,3 +16,4 @@ mod stage;
 mod startup;
 mod steering;
 mod traffic;
+mod vlans;
