@@ -76,8 +76,10 @@ pub(crate) enum Event {
     Connected,
     /// The stream has ended; a new one will follow.
     Disconnected,
-    /// Something happened to this container.
+    /// Something happened to this container, which has labels of ours.
     Container(ContainerId),
+    /// This container has ended, and has no label of ours.
+    Ended(ContainerId),
 }
 
 /// A connection to one engine. Cheap to clone.
@@ -188,8 +190,8 @@ impl Docker {
         loop {
             match events.next().await {
                 Some(Ok(event)) => {
-                    let Some(id) = labelled(event) else { continue };
-                    if sender.send(Event::Container(id)).is_err() {
+                    let Some(event) = read(event) else { continue };
+                    if sender.send(event).is_err() {
                         return "nobody listens".to_owned();
                     }
                 }
@@ -273,13 +275,14 @@ impl Docker {
     }
 }
 
-/// The container that an event is about, if it has a label of ours. Events carry all labels.
-fn labelled(event: EventMessage) -> Option<ContainerId> {
+/// What an event says. Events carry all labels.
+fn read(event: EventMessage) -> Option<Event> {
     let actor = event.actor?;
-    if !concerns_us(actor.attributes.as_ref()) {
-        return None;
+    let id = actor.id?.parse().ok()?;
+    if concerns_us(actor.attributes.as_ref()) {
+        return Some(Event::Container(id));
     }
-    actor.id?.parse().ok()
+    (event.action.as_deref() != Some("start")).then_some(Event::Ended(id))
 }
 
 fn concerns_us(labels: Option<&HashMap<String, String>>) -> bool {

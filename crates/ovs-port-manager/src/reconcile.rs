@@ -195,6 +195,7 @@ impl Reconciler {
                     }
                     Event::Disconnected => self.board.docker(false),
                     Event::Container(container) => self.look(container),
+                    Event::Ended(container) => self.ended(container),
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
                 Some(change) = ports.recv() => self.port_changed(&change),

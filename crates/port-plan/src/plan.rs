@@ -211,6 +211,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         name: name.clone(),
         key: key.clone(),
         start: start.clone(),
+        by_hand: false,
         mac: *mac,
         mtu: *mtu,
         addresses: addresses.clone(),

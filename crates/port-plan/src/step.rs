@@ -79,6 +79,8 @@ pub struct LinkSpec {
     pub key: PortKey,
     /// Which start of the container it is for.
     pub start: Start,
+    /// It is made for a command, and so bears another mark than those of labelled containers.
+    pub by_hand: bool,
     /// MAC address of the container's end.
     pub mac: MacAddress,
     /// MTU of both ends in bytes; the kernel's default if `None`.

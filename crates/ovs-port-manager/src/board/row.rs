@@ -105,11 +105,13 @@ impl Row {
 
     /// With what a port is to be, and its name if it has one.
     pub(crate) fn with_spec(self, spec: &PortSpec, port: Option<&LinkName>) -> Self {
+        // Addresses and MAC address stand for themselves, not as marks.
+        let settings = spec.config.given().into_iter().filter(|column| !column.is_mark());
         Self {
             interface: Some(spec.key.interface.to_string()),
             bridge: Some(spec.bridge.to_string()),
             port: port.map(ToString::to_string),
-            settings: spec.config.given().iter().map(ToString::to_string).collect(),
+            settings: settings.map(|column| column.to_string()).collect(),
             addresses: spec.addresses.iter().map(ToString::to_string).collect(),
             mac: Some(spec.mac.to_string()),
             ..self

@@ -24,7 +24,7 @@ use crate::{daemon, docker};
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where the others are, for commands that ask Docker and Open vSwitch.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Connection {
     /// Configuration file, as of run
     #[arg(long, value_name = "FILE", env = FILE_VARIABLE)]

@@ -166,7 +166,8 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         // What nobody asked for and is not there goes without saying.
         let telling = wanted != default || found.as_ref().is_some_and(|found| *found != default);
         let found = found.map_or_else(absent, |found| found.to_string());
-        telling.then(|| row("setting", wanted.to_string(), found))
+        // Marks say what addresses and MAC address say below.
+        (telling && !wanted.is_mark()).then(|| row("setting", wanted.to_string(), found))
     }));
     let wanted = [
         ("addresses", list(addresses)),

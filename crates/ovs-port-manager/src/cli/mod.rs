@@ -1,10 +1,12 @@
 //! The command line: one file for each command.
 
+mod by_hand;
 mod check;
 mod connection;
 mod explain;
 mod generate;
 mod output;
+pub(crate) mod ovs_docker;
 mod plan;
 mod status;
 mod table;
@@ -55,6 +57,18 @@ enum Command {
     /// Find the mistakes in the labels of compose files, before anything runs
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
+    /// Attach a container without labels, as ovs-docker does
+    #[command(after_help = by_hand::EXAMPLES)]
+    AddPort(by_hand::AddPort),
+    /// Detach an interface that add-port or ovs-docker has attached
+    #[command(after_help = by_hand::EXAMPLES)]
+    DelPort(by_hand::DelPort),
+    /// Detach all interfaces of a container that add-port or ovs-docker has attached
+    #[command(after_help = by_hand::EXAMPLES)]
+    DelPorts(by_hand::DelPorts),
+    /// Make a port that add-port or ovs-docker has made an access port of a VLAN
+    #[command(after_help = by_hand::EXAMPLES)]
+    SetVlan(by_hand::SetVlan),
     /// Print the completions for a shell
     #[command(after_help = generate::COMPLETIONS_EXAMPLES)]
     Completions(generate::Completions),
@@ -85,6 +99,10 @@ impl Cli {
             Command::Plan(plan) => plan.execute(),
             Command::Explain(explain) => explain.execute(),
             Command::Check(check) => check.execute(),
+            Command::AddPort(add) => add.execute(),
+            Command::DelPort(del) => del.execute(),
+            Command::DelPorts(del) => del.execute(),
+            Command::SetVlan(set) => set.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),
         }

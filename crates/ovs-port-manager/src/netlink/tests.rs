@@ -84,6 +84,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
             container: "3f2a9c1b".repeat(8).parse().unwrap(),
             interface: "eth1".parse().unwrap(),
         },
+        by_hand: false,
         start: Start("2026-01-02T03:04:05.678901234Z".to_owned()),
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),

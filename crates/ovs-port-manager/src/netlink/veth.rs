@@ -161,7 +161,7 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
 fn set_mark(spec: &LinkSpec) -> Request {
     let mut host = LinkMessage::default();
     host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
-    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
+    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start, spec.by_hand)));
     Request {
         message: RouteNetlinkMessage::SetLink(host),
         flags: 0,

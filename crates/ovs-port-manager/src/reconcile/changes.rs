@@ -31,6 +31,13 @@ impl Reconciler {
         }
     }
 
+    /// A container without labels has ended: what commands have made for it is to go.
+    pub(super) fn ended(&mut self, container: ContainerId) {
+        if !self.observer.world.switch.by_hand_of(&container).is_empty() {
+            self.look(container);
+        }
+    }
+
     pub(super) fn stand_by(&self) {
         let connected =
             matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });

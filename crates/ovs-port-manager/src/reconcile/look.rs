@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use ipnet::IpNet;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortKey,
-    PortPlan, PortSpec, Registry, Rules, Start, State, Step, plan,
+    PortPlan, PortSpec, Registry, Rules, Start, State, Step, clear, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -197,6 +197,8 @@ impl Observer {
         }
         let latencies: Vec<_> = outcomes.iter().map(|one| one.latency(inspected)).collect();
         seen.steps = outcomes.iter_mut().flat_map(|one| std::mem::take(&mut one.tried)).collect();
+        let start = running.as_ref().map(|(_, start)| start);
+        self.clear_by_hand(&Subject { id, name: &seen.name, pid }, start, &mut seen.steps).await?;
         let failure =
             |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
         let denials = match desired {
@@ -217,7 +219,7 @@ impl Observer {
     }
 
     /// What a container is to have; its first process and its start, if it runs.
-    fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
+    pub(crate) fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
         let Some(container) = container else { return (Desired::Nothing, None) };
         let running = match &container.state {
             State::Running { pid, start } => Some((*pid, start.clone())),
@@ -263,6 +265,23 @@ impl Observer {
             outcome
         }))
         .await
+    }
+
+    /// Takes away what commands have made for starts of a container that are over.
+    async fn clear_by_hand(
+        &self,
+        subject: &Subject<'_>,
+        running: Option<&Start>,
+        tried: &mut Vec<Tried>,
+    ) -> Result<(), apply::Error> {
+        for (interface, step) in clear(&self.world.switch.by_hand_of(subject.id), running) {
+            let begun = Instant::now();
+            let result = self.world.apply(subject, &step).await;
+            let error = result.as_ref().err().map(|error| chain(error));
+            tried.push((interface, step, begun.elapsed(), error));
+            result?;
+        }
+        Ok(())
     }
 
     /// Takes away all that a container has, whether it runs or not.
@@ -314,7 +333,8 @@ impl Observer {
         let linked = self.world.links.refresh().await?;
         let labelled = self.docker.list().await?;
         let attached = self.world.switch.containers();
-        Ok(linked.into_iter().chain(labelled).chain(attached).collect())
+        let by_hand = self.world.switch.by_hand_containers();
+        Ok(linked.into_iter().chain(labelled).chain(attached).chain(by_hand).collect())
     }
 }
 

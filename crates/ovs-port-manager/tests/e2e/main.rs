@@ -5,6 +5,7 @@ mod access;
 mod addresses;
 mod answers;
 mod attach;
+mod by_hand;
 mod drift;
 mod faults;
 mod interfaces;
