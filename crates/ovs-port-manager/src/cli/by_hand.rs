@@ -231,11 +231,11 @@ fn spec(
         key: PortKey { container: container.id.clone(), interface: wish.interface.clone() },
         start: start.clone(),
         by_hand: true,
-        detect_duplicates: false,
         mac: wish.macaddress.unwrap_or_else(|| MacAddress::derive(&wish.bridge, None, &seed)),
         mtu: wish.mtu,
         addresses: wish.ipaddress.into_iter().collect(),
-        detect_duplicates: true,
+        // The command is over before the kernel could know.
+        detect_duplicates: false,
         routes: wish.gateway.map(Route::default_via).into_iter().collect(),
         tx_checksum_offload: datapath == Datapath::System,
     })
