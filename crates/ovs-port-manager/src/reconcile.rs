@@ -81,6 +81,8 @@ pub(crate) struct Reconciler {
 struct Entry {
     looking: bool,
     again: bool,
+    /// Something of it was lost while it was looked at. If it is to have nothing, it may well be.
+    lost: bool,
     backoff: Backoff,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
@@ -320,7 +322,9 @@ impl Reconciler {
             return;
         };
         entry.looking = false;
-        let again = std::mem::take(&mut entry.again);
+        let mut again = std::mem::take(&mut entry.again);
+        let lost = std::mem::take(&mut entry.lost);
+        again |= lost && !matches!(result, Ok(Standing::Nothing));
         match result {
             Ok(Standing::Nothing) => {
                 // Its end is the end of all that is remembered of it.

@@ -75,5 +75,5 @@ fn ids(which: &[StandIn]) -> Value {
 }
 
 fn times(mut told: Value) -> Result<Vec<u64>> {
-    Ok(serde_json::from_value(told["times"].take())?)
+    Ok(serde_json::from_value(told.get_mut("times").map(Value::take).unwrap_or_default())?)
 }
