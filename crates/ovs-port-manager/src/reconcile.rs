@@ -164,7 +164,13 @@ impl Reconciler {
                 Some(event) = events.recv() => match event {
                     Event::Connected => {
                         self.followed = true;
-                        self.look_at_everything();
+                        // The mandate may be news, too, and then one survey is enough for both.
+                        if mandate.has_changed().unwrap_or_default() {
+                            let state = *mandate.borrow_and_update();
+                            self.mandate_changed(state);
+                        } else {
+                            self.look_at_everything();
+                        }
                     }
                     Event::Container(container) => self.look(container),
                 },
