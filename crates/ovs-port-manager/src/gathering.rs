@@ -156,7 +156,7 @@ mod tests {
         first.await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_does_not_come_is_not_waited_for_long() {
         let gathering = Gathering::default();
         let (first, _held_up) = (gathering.coming(), gathering.coming());
