@@ -64,14 +64,14 @@ fn an_attach_and_a_detach_cost() -> Result<()> {
     check(
         &stage.count(&daemon)?.since(&before),
         &expect![[r#"
-        Counts {
-            inspections: 1,
-            netlink_calls: 3,
-            netlink_messages: 5,
-            transactions: 1,
-            bytes: 736,
-        }
-    "#]],
+            Counts {
+                inspections: 1,
+                netlink_calls: 3,
+                netlink_messages: 5,
+                transactions: 1,
+                bytes: 783,
+            }
+        "#]],
     );
 
     let before = stage.count(&daemon)?;
@@ -85,14 +85,14 @@ fn an_attach_and_a_detach_cost() -> Result<()> {
     check(
         &Counts { netlink_calls: 0, netlink_messages: 0, ..after },
         &expect![[r#"
-        Counts {
-            inspections: 2,
-            netlink_calls: 0,
-            netlink_messages: 0,
-            transactions: 2,
-            bytes: 983,
-        }
-    "#]],
+            Counts {
+                inspections: 2,
+                netlink_calls: 0,
+                netlink_messages: 0,
+                transactions: 2,
+                bytes: 1030,
+            }
+        "#]],
     );
     Ok(())
 }
@@ -115,7 +115,7 @@ fn a_burst_of_containers_costs() -> Result<()> {
                 netlink_calls: 152,
                 netlink_messages: 252,
                 transactions: 1,
-                bytes: 700,
+                bytes: 650,
             }
         "#]],
     );
