@@ -156,14 +156,14 @@ mod tests {
         first.await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_does_not_come_is_not_waited_for_long() {
         let gathering = Gathering::default();
         let (first, _held_up) = (gathering.coming(), gathering.coming());
         first.arrive().await;
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn one_that_was_not_waited_for_holds_up_nobody_later() {
         let gathering = Gathering::default();
         let (first, held_up) = (gathering.coming(), gathering.coming());
@@ -172,7 +172,7 @@ mod tests {
         assert!(timeout(Duration::ZERO, held_up.arrive()).await.is_ok());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn those_that_set_out_later_do_not_make_the_first_wait_longer() {
         let gathering = Gathering::default();
         let (first, second) = (gathering.coming(), gathering.coming());

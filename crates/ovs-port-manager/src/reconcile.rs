@@ -87,6 +87,8 @@ struct Entry {
     again: bool,
     /// The look under way is part of one at everything.
     resync: bool,
+    /// Something of it was lost while it was looked at. If it is to have nothing, it may well be.
+    lost: bool,
     backoff: Backoff,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
@@ -196,7 +198,13 @@ impl Reconciler {
                     Event::Connected => {
                         self.followed = true;
                         self.board.docker(true);
-                        self.look_at_everything();
+                        // The mandate may be news, too, and then one survey is enough for both.
+                        if mandate.has_changed().unwrap_or_default() {
+                            let state = *mandate.borrow_and_update();
+                            self.mandate_changed(state);
+                        } else {
+                            self.look_at_everything();
+                        }
                     }
                     Event::Disconnected => self.board.docker(false),
                     Event::Container(container) => self.look(container),

@@ -234,7 +234,8 @@ fn spec(
         mac: wish.macaddress.unwrap_or_else(|| MacAddress::derive(&wish.bridge, None, &seed)),
         mtu: wish.mtu,
         addresses: wish.ipaddress.into_iter().collect(),
-        detect_duplicates: true,
+        // The command is over before the kernel could know.
+        detect_duplicates: false,
         routes: wish.gateway.map(Route::default_via).into_iter().collect(),
         tx_checksum_offload: datapath == Datapath::System,
     })

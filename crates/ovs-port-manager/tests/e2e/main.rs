@@ -19,3 +19,4 @@ mod stage;
 mod startup;
 mod steering;
 mod traffic;
+mod vlans;
