@@ -90,10 +90,10 @@ impl Reconciler {
             return;
         }
         port.detection = Detection::Running;
-        let (key, pid, port) = (key.clone(), port.attached.pid, port.attached.port.clone());
+        let Attached { spec, port, pid, .. } = &port.attached;
+        let (key, spec, port, pid) = (key.clone(), spec.clone(), port.clone(), *pid);
         self.work.spawn(async move {
-            let of = key.clone();
-            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &of));
+            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &spec));
             let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
             Done::Detected { key, port, result }
         });
