@@ -21,6 +21,7 @@ mod links;
 mod logging;
 mod netlink;
 mod netns;
+mod openflow;
 mod preflight;
 mod privileges;
 mod reconcile;

@@ -16,7 +16,6 @@ use tokio::time::timeout;
 use crate::apply::World;
 use crate::config::{Config, ControlSocket, FILE_VARIABLE, Options};
 use crate::http::Ports;
-use crate::links::Links;
 use crate::reconcile::Observer;
 use crate::{daemon, docker};
 
@@ -63,7 +62,7 @@ impl Connection {
 /// What looks at containers as the daemon does, and changes nothing.
 pub(crate) async fn observer(config: &Config) -> anyhow::Result<Observer> {
     let (switch, docker) = daemon::try_connect(config).await?;
-    let world = World { switch, links: Links::new().into() };
+    let world = World::new(switch, &config.ovsdb);
     let observer = Observer::new(docker, world, daemon::settings(config)?.rules);
     observer.learn();
     Ok(observer)
