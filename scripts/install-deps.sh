@@ -38,6 +38,7 @@ tcpdump       tcpdump             sees packets in tests
 ethtool       ethtool             sets offloads in test containers
 prometheus    prometheus          scrapes the daemon's metrics in tests
 promtool      prometheus          judges the metrics
+curl          curl                asks the daemon in the commands of docs/
 unshare       util-linux          makes the namespaces of the tests
 nsenter       util-linux          enters them
 setpriv       util-linux          takes rights away in tests

@@ -62,9 +62,10 @@ impl Subject<'_> {
 
 impl World {
     /// The switch of a database, and this namespace's links.
-    pub(crate) fn new(switch: Switch, ovsdb: &ovsdb::Endpoint) -> Self {
+    pub(crate) fn new(switch: Switch) -> Self {
         let of = switch.clone();
-        let openflow = OpenFlow::beside(ovsdb, Arc::new(move |bridge| of.ofports(bridge)));
+        let openflow =
+            OpenFlow::beside(switch.endpoint(), Arc::new(move |bridge| of.ofports(bridge)));
         Self { switch, links: Links::new().into(), openflow }
     }
 

@@ -110,7 +110,7 @@ async fn serve(
         "started"
     );
     let mandate = switch.claim()?;
-    let world = World::new(switch, &config.ovsdb);
+    let world = World::new(switch);
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
     let news = Links::watch()?;

@@ -111,6 +111,12 @@ impl Docker {
         Ok(Self { client, endpoint: endpoint.clone(), images: Arc::default() })
     }
 
+    /// The engine's version.
+    pub(crate) async fn version(&self) -> Result<String, Error> {
+        let version = self.ask("tell its version", self.client.version()).await?;
+        version.version.ok_or_else(|| self.incomplete("a version"))
+    }
+
     /// The containers that run now and have a label of ours.
     pub(crate) async fn list(&self) -> Result<Vec<ContainerId>, Error> {
         let running = HashMap::from([("status", vec!["running", "paused"])]);

@@ -16,6 +16,7 @@ mod docker;
 mod error_chain;
 mod ethtool;
 mod failpoint;
+mod gathering;
 mod http;
 mod links;
 mod logging;

@@ -71,6 +71,9 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
+    /// there would have to be another.
+    followed: bool,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
     resync_interval: Option<Duration>,
@@ -84,6 +87,8 @@ struct Entry {
     again: bool,
     /// The look under way is part of one at everything.
     resync: bool,
+    /// Something of it was lost while it was looked at. If it is to have nothing, it may well be.
+    lost: bool,
     backoff: Backoff,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
@@ -158,6 +163,7 @@ impl Reconciler {
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            followed: false,
             resync_interval,
             detach_on_exit,
         }
@@ -191,8 +197,15 @@ impl Reconciler {
                 },
                 Some(event) = events.recv() => match event {
                     Event::Connected => {
+                        self.followed = true;
                         self.board.docker(true);
-                        self.look_at_everything();
+                        // The mandate may be news, too, and then one survey is enough for both.
+                        if mandate.has_changed().unwrap_or_default() {
+                            let state = *mandate.borrow_and_update();
+                            self.mandate_changed(state);
+                        } else {
+                            self.look_at_everything();
+                        }
                     }
                     Event::Disconnected => self.board.docker(false),
                     Event::Container(container) => self.look(container),
@@ -278,7 +291,9 @@ impl Reconciler {
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+        let coming = observer.gathering.coming();
+        self.work
+            .spawn(async move { Done::Look(Box::new(observer.look(container, coming).await)) });
     }
 
     fn may_act(&self) -> bool {
@@ -288,7 +303,7 @@ impl Reconciler {
     /// Finds out which containers there are, here and there, to look at each.
     fn look_at_everything(&mut self) {
         self.timers.cancel(&Timer::Survey);
-        if !self.may_act() {
+        if !self.followed || !self.may_act() {
             return;
         }
         if self.survey.running {

@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod columns;
+mod inventory;
 mod port;
 
 use std::collections::{BTreeMap, HashSet};
@@ -22,6 +23,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 pub(crate) use by_hand::{ByHandIds, NamedPort};
 pub(crate) use columns::settings_differ;
+pub(crate) use inventory::Inventory;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {
@@ -70,6 +72,7 @@ pub(crate) struct Ids<'a> {
 #[derive(Clone)]
 pub(crate) struct Switch {
     client: Client,
+    endpoint: ovsdb::Endpoint,
     /// Held while a bridge is created, so that many first ports create it once.
     creating: Arc<Mutex<()>>,
     /// Held as long as there is a clone of this. Commands have none: they change only what no daemon does.
@@ -87,7 +90,7 @@ impl Switch {
             .table::<Qos>()
             .table::<Mirror>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        Ok(Self { client, creating: Arc::default(), lock: None })
+        Ok(Self { client, endpoint: endpoint.clone(), creating: Arc::default(), lock: None })
     }
 
     /// Asks for the lock; returns whether this instance may change anything, and each change of that. The
@@ -97,6 +100,11 @@ impl Switch {
         let mandate = lock.state();
         self.lock = Some(lock.into());
         Ok(mandate)
+    }
+
+    /// Where the database is.
+    pub(crate) fn endpoint(&self) -> &ovsdb::Endpoint {
+        &self.endpoint
     }
 
     /// Whether the database is connected, and each change of that.

@@ -3,7 +3,6 @@
 //! Where several of them put references into the same sets, or take them out, one `mutate` does it
 //! for all: a server copies the whole set at each, which costs it more than the rows put in.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
@@ -19,58 +18,71 @@ use crate::value::Atom;
 /// same.
 pub(crate) struct Bundle<'a> {
     txs: &'a [Transaction],
-    sent: Vec<Cow<'a, Operation>>,
+    sent: Vec<Sent<'a>>,
     /// For each operation of the transactions, which of those sent does it.
     places: Vec<usize>,
 }
 
-/// Mutations that differ only in the references that they insert or delete.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Sent<'a> {
+    AsWritten(&'a Operation),
+    Merged(Box<Operation>),
+}
+
+/// A mutation that does nothing but insert references into a column, or delete them from it.
+#[derive(Clone, Copy)]
 struct Edit<'a> {
     table: &'static str,
     conditions: &'a [Clause],
     column: &'static str,
     mutator: &'static str,
+    elements: &'a [Atom],
+}
+
+/// Edits that differ in their references only.
+struct Merged<'a> {
+    first: Edit<'a>,
     references: BTreeSet<Target>,
     /// Which operations of the transactions they are.
-    of: Vec<usize>,
+    operations: Vec<usize>,
 }
 
 impl<'a> Bundle<'a> {
     pub(crate) fn new(txs: &'a [Transaction]) -> Self {
-        let mut bundle = Self { txs, sent: Vec::new(), places: Vec::new() };
+        let count = txs.iter().map(Transaction::len).sum();
+        let (sent, places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut bundle = Self { txs, sent, places };
         // They leave as late as possible, so that as many as possible come together.
-        let mut edits: Vec<Edit<'a>> = Vec::new();
+        let mut edits: Vec<Merged<'a>> = Vec::new();
         for (index, (_, operation)) in operations(txs).enumerate() {
             // An error names an operation of a transaction that is alone.
-            let edit = if txs.len() > 1 { Edit::of(operation, index) } else { None };
-            match edit {
-                Some(edit) => {
-                    bundle.send(edits.extract_if(.., |other| !other.commutes_with(&edit)));
-                    bundle.places.push(usize::MAX);
-                    match edits.iter_mut().find(|other| other.is_like(&edit)) {
-                        Some(other) => other.absorb(edit),
-                        None => edits.push(edit),
-                    }
-                }
-                None => {
-                    bundle.send(edits.extract_if(.., |edit| edit.matters_to(operation)));
-                    bundle.places.push(bundle.sent.len());
-                    bundle.sent.push(Cow::Borrowed(operation));
-                }
+            let edit = if txs.len() > 1 { Edit::of(operation) } else { None };
+            let Some(edit) = edit else {
+                bundle.send(edits.extract_if(.., |merged| merged.first.matters_to(operation)));
+                bundle.places.push(bundle.sent.len());
+                bundle.sent.push(Sent::AsWritten(operation));
+                continue;
+            };
+            bundle.send(edits.extract_if(.., |merged| !merged.first.commutes_with(&edit)));
+            bundle.places.push(usize::MAX);
+            match edits.iter_mut().find(|merged| merged.first.is_like(&edit)) {
+                Some(merged) => merged.add(edit, index),
+                None => edits.push(Merged::new(edit, index)),
             }
         }
         bundle.send(edits.into_iter());
         bundle
     }
 
-    fn send(&mut self, edits: impl Iterator<Item = Edit<'a>>) {
-        for edit in edits {
-            for index in &edit.of {
+    fn send(&mut self, edits: impl Iterator<Item = Merged<'a>>) {
+        for merged in edits {
+            for index in &merged.operations {
                 if let Some(place) = self.places.get_mut(*index) {
                     *place = self.sent.len();
                 }
             }
-            self.sent.push(Cow::Owned(edit.into_operation()));
+            self.sent.push(Sent::Merged(Box::new(merged.into_operation())));
         }
     }
 
@@ -96,18 +108,18 @@ fn operations(txs: &[Transaction]) -> impl Iterator<Item = &(u64, Operation)> {
 
 impl<'a> Edit<'a> {
     /// An operation as an edit, if it is nothing else, and finds the same rows afterwards.
-    fn of(operation: &'a Operation, index: usize) -> Option<Self> {
+    fn of(operation: &'a Operation) -> Option<Self> {
         let Operation::Mutate { table, conditions, mutations } = operation else { return None };
         let [Mutate { column, mutator: mutator @ ("insert" | "delete"), value }] =
             mutations.as_slice()
         else {
             return None;
         };
-        if conditions.iter().any(|clause| clause.column == *column) {
-            return None;
-        }
-        let references = value.elements()?.iter().map(Target::of).collect::<Option<_>>()?;
-        Some(Self { table, conditions, column, mutator, references, of: vec![index] })
+        let elements = value.elements()?;
+        let found_by_it = conditions.iter().any(|clause| clause.column == *column);
+        let only_references = elements.iter().all(|atom| Target::of(atom).is_some());
+        let edit = Self { table, conditions, column, mutator, elements };
+        (only_references && !found_by_it).then_some(edit)
     }
 
     fn is_like(&self, other: &Self) -> bool {
@@ -142,15 +154,23 @@ impl<'a> Edit<'a> {
             | Operation::Assert { .. } => false,
         }
     }
+}
 
-    fn absorb(&mut self, other: Self) {
-        self.references.extend(other.references);
-        self.of.extend(other.of);
+impl<'a> Merged<'a> {
+    fn new(first: Edit<'a>, index: usize) -> Self {
+        let mut merged = Self { first, references: BTreeSet::new(), operations: Vec::new() };
+        merged.add(first, index);
+        merged
+    }
+
+    fn add(&mut self, edit: Edit<'a>, index: usize) {
+        self.references.extend(edit.elements.iter().filter_map(Target::of));
+        self.operations.push(index);
     }
 
     fn into_operation(self) -> Operation {
-        let Self { table, conditions, column, mutator, references, .. } = self;
-        let value = references.into_iter().map(Atom::from).collect();
+        let Edit { table, conditions, column, mutator, .. } = self.first;
+        let value = self.references.into_iter().map(Atom::from).collect();
         let mutations = vec![Mutate { column, mutator, value }];
         Operation::Mutate { table, conditions: conditions.to_vec(), mutations }
     }
@@ -158,7 +178,7 @@ impl<'a> Edit<'a> {
 
 struct Params<'a> {
     database: &'a str,
-    operations: &'a [Cow<'a, Operation>],
+    operations: &'a [Sent<'a>],
 }
 
 impl Serialize for Params<'_> {

@@ -254,7 +254,7 @@ enum RawResult<'a> {
     Inserted(Uuid),
     Count(u64),
     Rows(&'a RawValue),
-    Error { kind: ErrorKind, details: Option<String> },
+    Error(Box<(ErrorKind, Option<String>)>),
     Nothing,
 }
 
@@ -280,9 +280,9 @@ struct Identity {
 struct Tagged(#[allow(dead_code, reason = "the tag")] Tag, UuidText);
 
 impl RawResult<'_> {
-    fn error(&self) -> Option<(&ErrorKind, Option<&str>)> {
+    fn error(&self) -> Option<&(ErrorKind, Option<String>)> {
         match self {
-            Self::Error { kind, details } => Some((kind, details.as_deref())),
+            Self::Error(error) => Some(error),
             _ => None,
         }
     }
@@ -292,7 +292,7 @@ impl<'a> From<Members<'a>> for RawResult<'a> {
     fn from(members: Members<'a>) -> Self {
         match members {
             Members { error: Some(error), details, .. } => {
-                Self::Error { kind: ErrorKind::from(error.as_ref()), details }
+                Self::Error(Box::new((ErrorKind::from(error.as_ref()), details)))
             }
             Members { uuid: Some(Tagged(_, UuidText(uuid))), .. } => Self::Inserted(uuid),
             Members { count: Some(count), .. } => Self::Count(count),
@@ -341,9 +341,8 @@ pub(crate) fn parse_reply(
 ) -> Result<Verdict, MalformedReply> {
     let results: Vec<Option<RawResult<'_>>> = serde_json::from_str(result.get())?;
     // Not every operation need have been sent in its turn, so an error first.
-    let errors = results.iter().enumerate().take(bundle.len() + 1);
-    let error =
-        errors.filter_map(|(place, result)| Some((place, result.as_ref()?.error()?))).next();
+    let mut places = results.iter().enumerate().take(bundle.len() + 1);
+    let error = places.find_map(|(place, result)| Some((place, result.as_ref()?.error()?)));
     if let Some((failed, (kind, details))) = error {
         let mut operations = bundle.operations().enumerate();
         let found = operations.find(|(_, (_, place))| *place == failed);
@@ -351,7 +350,7 @@ pub(crate) fn parse_reply(
             index: found.map(|(index, _)| index),
             operation: found.map_or("commit".to_owned(), |(_, ((_, one), _))| one.to_string()),
             kind: kind.clone(),
-            details: details.map(str::to_owned),
+            details: details.clone(),
         }));
     }
     let outcomes = bundle.operations().enumerate().map(|(index, ((serial, operation), place))| {

@@ -96,13 +96,13 @@ impl<R: Row> Table<R> {
             return;
         }
         self.index(uuid, old.as_deref(), new.as_deref());
-        match &new {
-            Some(row) => self.rows.insert(uuid, Arc::clone(row)),
-            None => self.rows.remove(&uuid),
-        };
         self.subscribers.retain(|subscriber| {
             subscriber.send(Change { uuid, old: old.clone(), new: new.clone() }).is_ok()
         });
+        match new {
+            Some(row) => self.rows.insert(uuid, row),
+            None => self.rows.remove(&uuid),
+        };
     }
 
     fn index(&mut self, uuid: Uuid, old: Option<&R>, new: Option<&R>) {

@@ -169,17 +169,20 @@ mod tests {
             priority=20,ipv6,dl_src=02:00:00:00:00:aa,ipv6_src=:: pass
             priority=30,icmp6,dl_src=02:00:00:00:00:aa,icmp_type=136 drop
             None
-        "#]].assert_eq(&both);
+        "#]]
+        .assert_eq(&both);
         let none = guards("none", &[mac], crate::Datapath::Netdev);
         expect_test::expect![[r#"
             priority=20,dl_src=02:00:00:00:00:aa pass
             None
-        "#]].assert_eq(&none);
+        "#]]
+        .assert_eq(&none);
         let elsewhere = [mac, ("ovs.bridge", "ovsbr1")];
         let elsewhere = guards("10.0.0.1/24", &elsewhere, crate::Datapath::Netdev);
         expect_test::expect![[r#"
             None
-        "#]].assert_eq(&elsewhere);
+        "#]]
+        .assert_eq(&elsewhere);
     }
 
     #[test]

@@ -10,13 +10,16 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use port_plan::Rules;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::apply::World;
 use crate::config::{Config, ControlSocket, FILE_VARIABLE, Options};
+use crate::docker::Docker;
 use crate::http::Ports;
 use crate::reconcile::Observer;
+use crate::switch::Switch;
 use crate::{daemon, docker};
 
 /// How long the daemon may take to answer.
@@ -62,10 +65,14 @@ impl Connection {
 /// What looks at containers as the daemon does, and changes nothing.
 pub(crate) async fn observer(config: &Config) -> anyhow::Result<Observer> {
     let (switch, docker) = daemon::try_connect(config).await?;
-    let world = World::new(switch, &config.ovsdb);
-    let observer = Observer::new(docker, world, daemon::settings(config)?.rules);
+    Ok(observer_of(docker, switch, daemon::settings(config)?.rules))
+}
+
+/// The same, of connections that are there.
+pub(crate) fn observer_of(docker: Docker, switch: Switch, rules: Rules) -> Observer {
+    let observer = Observer::new(docker, World::new(switch), rules);
     observer.learn();
-    Ok(observer)
+    observer
 }
 
 /// Runs a command's work to its end.

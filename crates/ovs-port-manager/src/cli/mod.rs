@@ -3,6 +3,7 @@
 mod by_hand;
 mod check;
 mod connection;
+mod doctor;
 mod explain;
 mod generate;
 mod output;
@@ -57,6 +58,9 @@ enum Command {
     /// Find the mistakes in the labels of compose files, before anything runs
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
+    /// Find what could keep containers from their ports, and say what to do
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Doctor),
     /// Attach a container without labels, as ovs-docker does
     #[command(after_help = by_hand::EXAMPLES)]
     AddPort(by_hand::AddPort),
@@ -99,6 +103,7 @@ impl Cli {
             Command::Plan(plan) => plan.execute(),
             Command::Explain(explain) => explain.execute(),
             Command::Check(check) => check.execute(),
+            Command::Doctor(doctor) => doctor.execute(),
             Command::AddPort(add) => add.execute(),
             Command::DelPort(del) => del.execute(),
             Command::DelPorts(del) => del.execute(),

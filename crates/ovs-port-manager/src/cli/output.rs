@@ -12,7 +12,7 @@ Exit status of every command:
   1  it could not be done
   2  the command line is wrong
   3  done, and the answer is not all well: mistakes (check), something to do (plan), a container
-     without its port (status, explain)";
+     without its port (status, explain), a problem (doctor)";
 
 /// What came of a command that could be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

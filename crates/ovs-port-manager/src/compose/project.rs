@@ -303,7 +303,7 @@ impl<'a> Project<'a> {
     /// A scalar with its variables filled in; `None` if it is none, or if that cannot be done, which is told.
     fn text(&mut self, file: &Rc<Path>, service: Option<&str>, node: &Node) -> Option<Text> {
         let place = Place { file: Rc::clone(file), line: node.line };
-        match interpolate::fill(node.text()?, &|name| self.lookup(name)) {
+        match interpolate::fill(&node.text()?, &|name| self.lookup(name)) {
             Ok(filled) => Some(Text { value: filled.text, unset: filled.unset, place }),
             Err(problem) => {
                 self.tell(&place, service, problem.to_string());
@@ -339,7 +339,9 @@ impl<'a> Project<'a> {
         let Some(defaults) = defaults() else { return };
         let first = service.labels.iter().find(|(label, _)| label.starts_with(labels::PREFIX));
         let (mistakes, addressed) = match labels::parse(&values.collect(), &defaults) {
-            Ok(wanted) => (Vec::new(), wanted.iter().any(|it| it.addressing != Addressing::None)),
+            Ok(wanted) => {
+                (Vec::new(), wanted.iter().any(|it| matches!(it.addressing, Addressing::Given(_))))
+            }
             Err(mistakes) => (mistakes, false),
         };
         for mistake in mistakes {

@@ -63,6 +63,30 @@ services:
 }
 
 #[test]
+fn numbers_without_quotes_are_what_compose_makes_of_them() {
+    check(
+        "
+services:
+  web:
+    labels:
+      ovs.ip_address: 10.0.0.1/24
+      ovs.vlan: 010000
+      ovs.mtu: '01500'
+      ovs.mac_address: 0x1F
+      ovs.gateway: 1_0
+      ovs.bridge: -0b11
+      ovs.interface: 09
+",
+        &expect![[r#"
+            compose.yaml:6: service web: ovs.vlan=4096: not a number between 1 and 4094
+            compose.yaml:8: service web: ovs.mac_address=31: not a unicast MAC address, such as 02:00:00:00:00:01
+            compose.yaml:9: service web: ovs.gateway=10: not an address, such as 192.168.1.1; without prefix length
+            1 of 1
+        "#]],
+    );
+}
+
+#[test]
 fn a_missing_label_is_told_where_the_others_are() {
     check(
         "services:\n  web:\n    labels:\n      a: b\n      ovs.vlan: 5\n",

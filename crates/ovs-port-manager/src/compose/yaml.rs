@@ -1,5 +1,6 @@
 //! YAML as a tree that knows its lines.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -36,10 +37,15 @@ pub(super) enum Value {
 const DEPTH: usize = 64;
 
 impl Node {
-    /// The text of a scalar that is not null.
-    pub(super) fn text(&self) -> Option<&str> {
+    /// The text of a scalar that is not null. A whole number without quotes is written in digits, as Compose
+    /// does before anybody sees it: `010` is 8.
+    pub(super) fn text(&self) -> Option<Cow<'_, str>> {
         match &self.value {
-            Value::Scalar { text, .. } if !self.is_null() => Some(text),
+            Value::Scalar { .. } if self.is_null() => None,
+            Value::Scalar { text, plain: true } => {
+                Some(integer(text).map_or(Cow::Borrowed(text), |number| number.to_string().into()))
+            }
+            Value::Scalar { text, plain: false } => Some(Cow::Borrowed(text)),
             _ => None,
         }
     }
@@ -73,6 +79,26 @@ impl Node {
     pub(super) fn get(&self, key: &str) -> Option<&Rc<Node>> {
         self.entries()?.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
+}
+
+/// A whole number as Compose's YAML has it: YAML 1.2, and the octal numbers of YAML 1.1.
+fn integer(text: &str) -> Option<i64> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let digits = digits.replace('_', "");
+    if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    let (radix, digits) = match digits.get(..2) {
+        Some("0x") => (16, digits.get(2..)?),
+        Some("0o") => (8, digits.get(2..)?),
+        Some("0b") => (2, digits.get(2..)?),
+        Some(two) if two.starts_with('0') => (8, digits.get(1..)?),
+        _ => (10, digits.as_str()),
+    };
+    i64::from_str_radix(digits, radix).ok()?.checked_mul(sign)
 }
 
 type Pairs = [(Rc<Node>, Rc<Node>)];

@@ -100,7 +100,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
 
 fn create_in(host: &Namespace, container: &Namespace, spec: LinkSpec) -> Result<Created, Error> {
     let netns = container.open();
-    host.inside(move || create(&spec, &netns))
+    host.inside(move || create(&mut Connection::open()?, &spec, &netns))
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn only_marked_links_are_listed() {
     host.run("ip link add theirs3 type veth peer name theirs4");
     let spec = spec(&["10.0.0.1/24"], &[]);
     create_in(&host, &container, spec.clone()).unwrap();
-    let listed = host.inside(list).unwrap();
+    let listed = host.inside(|| list(&mut Connection::open()?)).unwrap();
     let link = port_plan::ObservedLink {
         name: spec.name,
         interface: spec.key.interface.clone(),

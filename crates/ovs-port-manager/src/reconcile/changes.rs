@@ -126,7 +126,7 @@ impl Reconciler {
     fn attached_changed(&mut self, container: ContainerId) {
         let Some(entry) = self.entries.get_mut(&container) else { return };
         if entry.looking {
-            entry.again = true;
+            entry.lost = true;
         } else if !entry.ports.is_empty() {
             // A container that ends loses all it has, and Docker tells so a moment later.
             self.timers.set_sooner(Timer::Look(container), END);

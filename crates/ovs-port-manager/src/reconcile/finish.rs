@@ -27,7 +27,9 @@ impl Reconciler {
             warn!(container = id, name, "labels of its image do not count: {names}");
             entry.ignored = Some(start);
         }
-        let again = std::mem::take(&mut entry.again);
+        let mut again = std::mem::take(&mut entry.again);
+        let lost = std::mem::take(&mut entry.lost);
+        again |= lost && !matches!(result, Ok(Standing::Nothing));
         let resync = std::mem::take(&mut entry.resync);
         self.board.looked(&container, &name, service.as_deref(), steps, resync);
         match result {

@@ -20,12 +20,15 @@ use crate::apply::{self, Subject, World};
 use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
 use crate::error_chain::chain;
+use crate::gathering::{Coming, Gathering};
 use crate::links;
 use crate::netlink;
 use crate::netns;
 
 /// Containers that are inspected at once.
 const INSPECTIONS: usize = 8;
+/// Ports that are announced at once, each by a thread.
+const ANNOUNCEMENTS: usize = 8;
 
 /// The label in which Docker Compose names a container's service.
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
@@ -39,6 +42,8 @@ pub(crate) struct Observer {
     /// Who holds which address. It decides whenever a look asks for one, in one call.
     registry: Arc<Mutex<Registry>>,
     pub(super) inspections: Arc<Semaphore>,
+    pub(super) announcements: Arc<Semaphore>,
+    pub(super) gathering: Gathering,
 }
 
 /// What a look would find and do.
@@ -136,7 +141,10 @@ impl Error {
 impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
         let inspections = Semaphore::new(INSPECTIONS).into();
-        Self { docker, world, rules, registry: Arc::default(), inspections }
+        let announcements = Semaphore::new(ANNOUNCEMENTS).into();
+        let gathering = Gathering::default();
+        let registry = Arc::default();
+        Self { docker, world, rules, registry, inspections, announcements, gathering }
     }
 
     /// The same observer, going by other rules.
@@ -157,15 +165,15 @@ impl Observer {
     }
 
     /// Looks at one container and brings it to where it should be.
-    pub(super) async fn look(&self, container: ContainerId) -> Look {
+    pub(super) async fn look(&self, container: ContainerId, coming: Coming) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
         let seen = Seen { name, ..Seen::default() };
         let mut look = Look { container, seen, woken: Vec::new(), result: Ok(Standing::Nothing) };
-        look.result = self.converge(&mut look).await;
+        look.result = self.converge(&mut look, coming).await;
         look
     }
 
-    async fn converge(&self, look: &mut Look) -> Result<Standing, Error> {
+    async fn converge(&self, look: &mut Look, coming: Coming) -> Result<Standing, Error> {
         let Look { container: id, seen, woken, result: _ } = look;
         let since = Instant::now();
         let container = {
@@ -186,7 +194,8 @@ impl Observer {
         debug!(container = id.short(), name = seen.name, steps, "planned\n{plan}");
 
         let pid = running.as_ref().map(|(pid, _)| *pid);
-        let mut outcomes = self.carry_out(&Subject { id, name: &seen.name, pid }, plan).await;
+        let subject = Subject { id, name: &seen.name, pid };
+        let mut outcomes = self.carry_out(&subject, plan, coming).await;
         if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
             // What has gone is free from now on, and not before.
             let mut registry = self.registry();
@@ -248,23 +257,49 @@ impl Observer {
     }
 
     /// Carries out the plan of each interface until a step of it fails, all at the same time.
-    async fn carry_out(&self, subject: &Subject<'_>, plan: Plan) -> Vec<Outcome> {
-        join_all(plan.ports.into_iter().map(|port| async {
-            let mut outcome = Outcome { result: Ok(()), tried: Vec::new(), port };
-            for step in std::mem::take(&mut outcome.port.steps) {
-                let begun = Instant::now();
-                outcome.result = self.world.apply(subject, &step).await;
-                let error = outcome.result.as_ref().err().map(|error| chain(error));
-                let failed = error.is_some();
-                let interface = outcome.port.interface.clone();
-                outcome.tried.push((interface, step, begun.elapsed(), error));
-                if failed {
-                    break;
-                }
+    async fn carry_out(&self, subject: &Subject<'_>, plan: Plan, coming: Coming) -> Vec<Outcome> {
+        let ports: Vec<_> = plan.ports.into_iter().map(|port| (port, coming.beside())).collect();
+        drop(coming);
+        join_all(ports.into_iter().map(|(port, coming)| self.take_steps(subject, port, coming)))
+            .await
+    }
+
+    /// Takes the steps of one interface until one fails; from the first that changes rows on, together with
+    /// those of others.
+    async fn take_steps(&self, subject: &Subject<'_>, port: PortPlan, coming: Coming) -> Outcome {
+        let mut coming = Some(coming);
+        let mut outcome = Outcome { result: Ok(()), tried: Vec::new(), port };
+        for step in std::mem::take(&mut outcome.port.steps) {
+            if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
+                && let Some(coming) = coming.take()
+            {
+                coming.arrive().await;
             }
-            outcome
-        }))
-        .await
+            let begun = Instant::now();
+            outcome.result = self.world.apply(subject, &step).await;
+            let error = outcome.result.as_ref().err().map(|error| chain(error));
+            let failed = error.is_some();
+            let interface = outcome.port.interface.clone();
+            outcome.tried.push((interface, step, begun.elapsed(), error));
+            if failed {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// What commands have made for starts of a container that are over, as steps that take it away.
+    pub(crate) async fn stale_by_hand(&self, id: &ContainerId) -> Vec<Step> {
+        let ports = self.world.switch.by_hand_of(id);
+        if ports.is_empty() {
+            return Vec::new();
+        }
+        let Ok(container) = self.docker.inspect(id).await else { return Vec::new() };
+        let start = container.and_then(|container| match container.state {
+            State::Running { start, .. } => Some(start),
+            State::Stopped => None,
+        });
+        clear(&ports, start.as_ref()).into_iter().map(|(_, step)| step).collect()
     }
 
     /// Takes away what commands have made for starts of a container that are over.
@@ -295,7 +330,8 @@ impl Observer {
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
         let observed = self.observe(id, &Desired::Nothing, None).await?;
         let subject = Subject { id, name, pid: None };
-        let outcomes = self.carry_out(&subject, plan(&Desired::Nothing, &observed, 0)).await;
+        let plan = plan(&Desired::Nothing, &observed, 0);
+        let outcomes = self.carry_out(&subject, plan, self.gathering.coming()).await;
         let failure = outcomes.into_iter().find_map(|one| one.result.err());
         failure.map_or(Ok(()), |error| Err(error.into()))
     }

@@ -1,5 +1,7 @@
 //! From a port that is in place to one that is ready and announced.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
 use tracing::{debug, info, warn};
@@ -196,8 +198,10 @@ impl Reconciler {
         let Some(entry) = self.entries.get(container) else { return };
         let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
         let (container, pid, spec) = (container.clone(), attached.pid, attached.spec.clone());
+        let permits = Arc::clone(&self.observer.announcements);
         self.work.spawn(async move {
             let id = container.clone();
+            let _permit = permits.acquire().await;
             let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
             let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
             Done::Announced { container, result }

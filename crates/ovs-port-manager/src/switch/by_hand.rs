@@ -63,7 +63,7 @@ impl Switch {
         self.client.read(|replica| {
             let rows = replica.table::<Interface>();
             rows.by_external_id(BY_HAND_CONTAINER, container.as_str())
-                .filter(|row| row.external_ids.get(key::OWNER).is_some_and(|it| it == BY_HAND))
+                .filter(|row| is_by_hand(&row.external_ids))
                 .filter_map(|row| {
                     let ids = &row.external_ids;
                     Some(ByHandPort {
@@ -128,6 +128,11 @@ impl ByHandIds<'_> {
         ];
         ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
+}
+
+/// Whether a command has made the row.
+pub(super) fn is_by_hand(external_ids: &BTreeMap<String, String>) -> bool {
+    external_ids.get(key::OWNER).is_some_and(|owner| owner == BY_HAND)
 }
 
 fn bridge_of(replica: &Replica, interface: &Interface) -> Option<LinkName> {

@@ -55,8 +55,8 @@ fn plain(line: &str) -> String {
     if let Some(number) = took.and_then(|at| words.get_mut(at.saturating_sub(1))) {
         "(NUMBER".clone_into(number);
     }
-    // The columns' widths differ, too.
-    words.join(" ")
+    // The columns' widths differ, too; and what is due may be so at once.
+    words.join(" ").replace("next try now", "next try in DURATION")
 }
 
 /// A container of each kind: healthy, mistaken, refused, and one whose interface exists already.

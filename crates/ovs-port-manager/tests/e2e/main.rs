@@ -6,6 +6,8 @@ mod addresses;
 mod answers;
 mod attach;
 mod by_hand;
+mod docs;
+mod doctor;
 mod drift;
 mod faults;
 mod interfaces;

@@ -148,16 +148,22 @@ fn scenarios(python: &Path) -> Vec<Scenario> {
             ports: 0,
             competitors: vec![
                 own("ours", "ours", "concurrent"),
-                own("raw, one transaction", "raw", "together"),
-                own("raw, one, monitored", "raw", "monitored-together"),
+                own("raw, one mutation", "raw", "together"),
+                own("raw, one mutation, monitored", "raw", "monitored-together"),
+                own("raw, 200 mutations", "raw", "repeated"),
+                own("raw, 200 mutations, monitored", "raw", "monitored-repeated"),
                 own("ours, no replica", "ours", "unmonitored-concurrent"),
                 own("ours, one transaction", "ours", "together"),
                 idl("together"),
             ],
+            // Beside the same operations 200 times, and beside the cheapest way to write it.
             targets: &[
-                ("ours", "raw, one transaction", 1.2),
-                ("ours", "raw, one, monitored", 1.2),
-                ("ours, no replica", "raw, one transaction", 1.2),
+                ("ours", "raw, 200 mutations, monitored", 1.2),
+                ("ours, no replica", "raw, 200 mutations", 1.2),
+                ("ours", "raw, 200 mutations", 1.2),
+                ("ours", "raw, one mutation, monitored", 1.2),
+                ("ours, no replica", "raw, one mutation", 1.2),
+                ("ours", "raw, one mutation", 1.2),
             ],
         },
     ]

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -19,9 +20,12 @@ use crate::transaction::Transaction;
 /// the server is busy with us, and how much has to be sent again if it refuses.
 const MAX_OPERATIONS: usize = 4096;
 
-/// Turns of the runtime that a shared transaction waits at most for more callers to join it. It
-/// bounds the delay where callers never cease to come.
-const MAX_GATHERING: usize = 256;
+/// How long a shared transaction waits for one more caller to join it: longer than a thread needs
+/// to wake another, as then the callers that are being started come along.
+const QUIET: Duration = Duration::from_micros(30);
+
+/// How long it waits at most, where callers never cease to come.
+const GATHERING: Duration = Duration::from_millis(1);
 
 /// The transactions of a client that wait to be sent together.
 #[derive(Debug, Default)]
@@ -149,19 +153,16 @@ impl Drop for Lead {
     }
 }
 
-/// Lets callers that were woken at the same time come along, for as long as more of them do.
-///
-/// A caller alone waits for two turns of the runtime, which cost nothing to speak of.
+/// Lets callers that come at the same time come along.
 async fn gather(group: &Group) {
+    let start = Instant::now();
+    let mut last = start;
     let mut waiting = group.queue().waiting.len();
-    let mut quiet = 0;
-    for _ in 0..MAX_GATHERING {
+    while last.elapsed() < QUIET && start.elapsed() < GATHERING {
         tokio::task::yield_now().await;
         let before = std::mem::replace(&mut waiting, group.queue().waiting.len());
-        // On another thread a caller may just have been between two turns of this one.
-        quiet = if waiting > before { 0 } else { quiet + 1 };
-        if quiet == 2 {
-            return;
+        if waiting > before {
+            last = Instant::now();
         }
     }
 }

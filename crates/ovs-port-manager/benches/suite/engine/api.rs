@@ -36,6 +36,10 @@ fn converse(client: UnixStream, containers: &Mutex<Containers>) -> Result<()> {
         match request.what.as_str() {
             "GET /events" => return stream_events(&mut writer, containers),
             "GET /_ping" => respond(&mut writer, "200 OK", "OK")?,
+            // None of the labels are their image's.
+            what if what.starts_with("GET /images/") => {
+                respond(&mut writer, "200 OK", r#"{"Config":{"Labels":{}}}"#)?;
+            }
             what if what.ends_with("/json") && what != "GET /containers/json" => {
                 let id = what.strip_prefix("GET /containers/").unwrap_or_default();
                 let id = id.strip_suffix("/json").unwrap_or_default();

@@ -75,6 +75,5 @@ fn ids(which: &[StandIn]) -> Value {
 }
 
 fn times(mut told: Value) -> Result<Vec<u64>> {
-    let times = told.get_mut("times").map(Value::take).unwrap_or_default();
-    Ok(serde_json::from_value(times)?)
+    Ok(serde_json::from_value(told.get_mut("times").map(Value::take).unwrap_or_default())?)
 }
