@@ -1,14 +1,17 @@
 //! Carrying out steps, one at a time.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use port_plan::{ContainerId, Step};
-use tracing::info;
+use port_plan::{ContainerId, Guards, LinkName, PortConfig, Step};
+use tracing::{debug, info};
 
+use crate::error_chain::chain;
 use crate::failpoint;
 use crate::links::{self, Links};
 use crate::netns;
+use crate::openflow::{self, OpenFlow};
 use crate::switch::{self, Switch};
 
 /// Why a step could not be carried out.
@@ -20,6 +23,8 @@ pub(crate) enum Error {
     Link(#[from] links::Error),
     #[error(transparent)]
     Netns(#[from] netns::Error),
+    #[error(transparent)]
+    OpenFlow(#[from] openflow::Error),
     #[error("the container has no first process")]
     NoProcess,
 }
@@ -36,6 +41,7 @@ impl Error {
 pub(crate) struct World {
     pub(crate) switch: Switch,
     pub(crate) links: Arc<Links>,
+    pub(crate) openflow: OpenFlow,
 }
 
 /// The container that a step is for.
@@ -55,6 +61,29 @@ impl Subject<'_> {
 }
 
 impl World {
+    /// The switch of a database, and this namespace's links.
+    pub(crate) fn new(switch: Switch) -> Self {
+        let of = switch.clone();
+        let openflow =
+            OpenFlow::beside(switch.endpoint(), Arc::new(move |bridge| of.ofports(bridge)));
+        Self { switch, links: Links::new().into(), openflow }
+    }
+
+    /// The settings of a port to be made, after its guards have been put there for the number that it will have.
+    async fn guarded<'a>(
+        &self,
+        bridge: &LinkName,
+        config: &'a PortConfig,
+        guards: &Guards,
+    ) -> Result<Cow<'a, PortConfig>, Error> {
+        if guards.is_empty() {
+            return Ok(Cow::Borrowed(config));
+        }
+        let number = config.ofport_request.unwrap_or_else(|| self.switch.free_ofport(bridge));
+        self.openflow.prepare(bridge, number, guards).await?;
+        Ok(Cow::Owned(PortConfig { ofport_request: Some(number), ..config.clone() }))
+    }
+
     /// Carries out one step and says so.
     pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
         failpoint::boundary();
@@ -76,9 +105,10 @@ impl World {
                 self.links.delete(subject.id, link).await?;
                 link
             }
-            Step::AddPort { bridge, port, config, key, container_name, start } => {
+            Step::AddPort { bridge, port, config, guards, key, container_name, start } => {
                 let ids = switch::Ids { key, container_name, start };
-                self.switch.add_port(bridge, port, config, &ids).await?;
+                let config = self.guarded(bridge, config, guards).await?;
+                self.switch.add_port(bridge, port, &config, &ids).await?;
                 port
             }
             Step::SetPort { bridge, port, key, changes } => {
@@ -90,7 +120,14 @@ impl World {
                 &leftover.interface
             }
             Step::DelPort { bridge, port } => {
+                let number = self.switch.ofport(port);
                 self.switch.del_port(bridge, port).await?;
+                if let Some(number) = number
+                    && let Err(error) = self.openflow.forget(bridge, number).await
+                {
+                    // They are deleted when the switch is connected anew.
+                    debug!(%bridge, %port, "its flows are still there: {}", chain(&error));
+                }
                 port
             }
         };

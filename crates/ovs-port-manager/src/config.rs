@@ -74,6 +74,11 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) mirror_ports: Option<Names>,
 
+    /// Bridges on which a port may send its own MAC address and addresses alone, separated by commas [default: none]
+    #[arg(long, value_name = "NAMES")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) port_security: Option<Names>,
+
     /// Whether labels count that a container has from its image: ignore or trust [default: ignore]
     #[arg(long, value_name = "ignore|trust")]
     #[serde(default, deserialize_with = "parsed")]
@@ -138,6 +143,7 @@ pub(crate) struct Config {
     pub(crate) default_interface: LinkName,
     pub(crate) datapath_type: DatapathType,
     pub(crate) mirror_ports: Names,
+    pub(crate) port_security: Names,
     pub(crate) image_labels: ImageLabels,
     pub(crate) pools: Vec<Pool>,
     pub(crate) policy: Policy,
@@ -236,6 +242,7 @@ impl Config {
             default_bridge,
             default_interface: or_default(given.default_interface, "default_interface", "eth1")?,
             datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
+            port_security: given.port_security.unwrap_or_default(),
             image_labels: given.image_labels.unwrap_or(ImageLabels::Ignore),
             mirror_ports: given.mirror_ports.unwrap_or_default(),
             resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
@@ -259,6 +266,7 @@ impl Options {
             default_bridge: self.default_bridge.or(under.default_bridge),
             default_interface: self.default_interface.or(under.default_interface),
             datapath_type: self.datapath_type.or(under.datapath_type),
+            port_security: self.port_security.or(under.port_security),
             image_labels: self.image_labels.or(under.image_labels),
             pools: self.pools.or(under.pools),
             policy: self.policy.or(under.policy),

@@ -110,7 +110,7 @@ async fn serve(
         "started"
     );
     let mandate = switch.claim()?;
-    let world = World { switch, links: Links::new().into() };
+    let world = World::new(switch);
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
     let news = Links::watch()?;
@@ -210,6 +210,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
                 datapath: datapath_of(config.datapath_type)?,
             },
             mirror_ports: config.mirror_ports.0.iter().cloned().collect(),
+            port_security: config.port_security.0.iter().cloned().collect(),
             pools: config.pools.clone(),
             trust_image_labels: config.image_labels == ImageLabels::Trust,
             policy: config.policy.clone(),

@@ -22,6 +22,7 @@ mod links;
 mod logging;
 mod netlink;
 mod netns;
+mod openflow;
 mod preflight;
 mod privileges;
 mod reconcile;

@@ -141,6 +141,7 @@ enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
     Detected { key: PortKey, port: LinkName, result: Result<Vec<IpNet>, String> },
+    Guarded { key: PortKey, name: String, result: Result<(), String> },
     Announced { container: ContainerId, result: Result<(), String> },
     Asked(Result<(), switch::Error>),
 }
@@ -320,6 +321,17 @@ impl Reconciler {
             Done::Look(look) => self.finish_look(*look),
             Done::Survey(result) => self.finish_survey(result),
             Done::Detected { key, port, result } => self.detected(&key, &port, result),
+            Done::Guarded { result: Ok(()), .. } => {}
+            Done::Guarded { key, name, result: Err(reason) } => {
+                let interface = key.interface.clone();
+                if let Some(entry) = self.entries.get_mut(&key.container)
+                    && let Some(port) = entry.ports.get_mut(&interface)
+                {
+                    port.ready = false;
+                }
+                let reason = format!("{interface}: {reason}");
+                self.failed(&key.container, &name, &reason, vec![interface]);
+            }
             Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");
             }

@@ -38,6 +38,9 @@ mod key {
 
 /// The value of `external_ids:owner` that makes a row ours.
 const OWNER: &str = "ovs-port-manager";
+/// OpenFlow numbers that are given to ports whose flows have to be there before them: high ones, as Open vSwitch
+/// itself gives the lowest. Many more than a bridge has ports.
+const FREE_OFPORTS: std::ops::RangeInclusive<u16> = 32768..=65279;
 /// The lock (RFC 7047, section 4.1.8) that the one instance has that may change anything.
 const LOCK: &str = "ovs_port_manager";
 
@@ -69,6 +72,7 @@ pub(crate) struct Ids<'a> {
 #[derive(Clone)]
 pub(crate) struct Switch {
     client: Client,
+    endpoint: ovsdb::Endpoint,
     /// Held while a bridge is created, so that many first ports create it once.
     creating: Arc<Mutex<()>>,
     /// Held as long as there is a clone of this. Commands have none: they change only what no daemon does.
@@ -86,7 +90,7 @@ impl Switch {
             .table::<Qos>()
             .table::<Mirror>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        Ok(Self { client, creating: Arc::default(), lock: None })
+        Ok(Self { client, endpoint: endpoint.clone(), creating: Arc::default(), lock: None })
     }
 
     /// Asks for the lock; returns whether this instance may change anything, and each change of that. The
@@ -96,6 +100,11 @@ impl Switch {
         let mandate = lock.state();
         self.lock = Some(lock.into());
         Ok(mandate)
+    }
+
+    /// Where the database is.
+    pub(crate) fn endpoint(&self) -> &ovsdb::Endpoint {
+        &self.endpoint
     }
 
     /// Whether the database is connected, and each change of that.
@@ -180,6 +189,43 @@ impl Switch {
             let interface = replica.table::<Interface>().by_name(port.as_str())?;
             Some(Readiness::of(interface.ofport, interface.error.as_deref()))
         })
+    }
+
+    /// The OpenFlow number of a port.
+    pub(crate) fn ofport(&self, port: &LinkName) -> Option<u16> {
+        self.client.read(|replica| {
+            let number = replica.table::<Interface>().by_name(port.as_str())?.ofport?;
+            u16::try_from(number).ok().filter(|number| *number > 0)
+        })
+    }
+
+    /// The OpenFlow numbers of the ports of ours on a bridge.
+    pub(crate) fn ofports(&self, bridge: &LinkName) -> HashSet<u32> {
+        let on = |(port, _): &(ObservedPort, String)| port.bridge == *bridge;
+        let ports = self.ports().into_iter().filter(on);
+        ports.filter_map(|(port, _)| self.ofport(&port.name).map(u32::from)).collect()
+    }
+
+    /// An OpenFlow number that no port has or asks for: by chance, so that ports made at the same time get
+    /// different ones.
+    pub(crate) fn free_ofport(&self, bridge: &LinkName) -> u16 {
+        let taken: HashSet<i64> = self.client.read(|replica| {
+            let bridge = replica.table::<Bridge>().by_name(bridge.as_str());
+            let ports = bridge.into_iter().flat_map(|bridge| &bridge.ports);
+            let ports = ports.filter_map(|port| replica.table::<Port>().get(*port));
+            let interfaces = ports.flat_map(|port| &port.interfaces);
+            interfaces
+                .filter_map(|row| replica.table::<Interface>().get(*row))
+                .flat_map(|row| [row.ofport, row.ofport_request])
+                .flatten()
+                .collect()
+        });
+        loop {
+            let number = fastrand::u16(FREE_OFPORTS);
+            if !taken.contains(&number.into()) {
+                return number;
+            }
+        }
     }
 
     /// Creates a bridge with its internal port, as `ovs-vsctl add-br` does.

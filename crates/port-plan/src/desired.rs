@@ -15,7 +15,7 @@ use crate::pool::Pool;
 use crate::port_config::PortConfig;
 use crate::registry::{Claim, Conflict, Registry};
 use crate::rules::Rules;
-use crate::spec::{Defaults, PortKey, PortSpec};
+use crate::spec::{PortKey, PortSpec};
 use crate::vlan::Vlan;
 
 /// What a container is to have.
@@ -164,7 +164,7 @@ fn admit(
             addresses
         }
     };
-    let spec = port(container, start, &rules.defaults, wanted, addresses);
+    let spec = port(container, start, rules, wanted, addresses);
     registry.claim(&spec).map_err(Refusal::Taken)?;
     Ok(spec)
 }
@@ -224,7 +224,7 @@ fn gateways(wanted: &Wanted, addresses: &[IpNet], rules: &Rules) -> Vec<IpAddr> 
 fn port(
     container: &Container,
     start: &Start,
-    defaults: &Defaults,
+    rules: &Rules,
     wanted: Wanted,
     addresses: Vec<IpNet>,
 ) -> PortSpec {
@@ -252,12 +252,13 @@ fn port(
         None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.identity())),
     };
     let mac = mac.unwrap_or_else(derived);
+    let secured = rules.port_security.contains(&bridge);
     PortSpec {
         key: PortKey { container: container.id.clone(), interface },
         container_name: container.name.clone(),
         start: start.clone(),
         bridge,
-        bridge_datapath: defaults.datapath,
+        bridge_datapath: rules.defaults.datapath,
         config: PortConfig {
             tag: vlan,
             trunks,
@@ -270,6 +271,7 @@ fn port(
             addresses: addresses.clone(),
             mac: Some(mac),
         },
+        secured,
         mac,
         mtu,
         addresses,

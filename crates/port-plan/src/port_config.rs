@@ -97,7 +97,10 @@ impl PortConfig {
 
     /// The settings that differ from those found.
     pub fn changes_from(&self, found: &Self) -> Vec<PortColumn> {
+        // A number that nobody asked for is Open vSwitch's affair, or that of the flows that name it.
+        let cared = |wanted: &PortColumn| *wanted != PortColumn::OfportRequest(None);
         let pairs = self.columns().into_iter().zip(found.columns());
+        let pairs = pairs.filter(|(wanted, _)| cared(wanted));
         pairs.filter(|(wanted, found)| wanted != found).map(|(wanted, _)| wanted).collect()
     }
 }

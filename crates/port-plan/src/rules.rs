@@ -15,6 +15,8 @@ pub struct Rules {
     /// The ports that `ovs.mirror` may name. A port that a mirror leads to gets nothing else any more, so no
     /// label may make one of any port.
     pub mirror_ports: BTreeSet<LinkName>,
+    /// The bridges on which a port may send its own MAC address and addresses alone.
+    pub port_security: BTreeSet<LinkName>,
     /// The pools that `ovs.ip_address=auto` takes addresses from.
     pub pools: Vec<Pool>,
     /// Whether labels count that a container has from its image: whoever publishes an image would choose.
@@ -29,6 +31,7 @@ impl Rules {
         Self {
             defaults,
             mirror_ports: BTreeSet::new(),
+            port_security: BTreeSet::new(),
             pools: Vec::new(),
             trust_image_labels: false,
             policy: Policy::default(),

@@ -10,6 +10,7 @@ use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
 use crate::route::Route;
+use crate::security::{self, Guards};
 
 /// What makes a port the same port: one interface of one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +75,15 @@ pub struct Defaults {
 }
 
 impl PortSpec {
+    /// What is done to the frames that it sends, on a bridge of this datapath.
+    pub fn guards(&self, datapath: Datapath) -> Guards {
+        Guards {
+            rules: if self.secured { security::rules(self) } else { Vec::new() },
+            // The kernel's datapath polices by the Interface's columns.
+            meter: security::meter(self).filter(|_| datapath == Datapath::Netdev),
+        }
+    }
+
     /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
     pub fn awaits_detection(&self) -> bool {
         self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())
@@ -95,6 +105,8 @@ pub struct PortSpec {
     pub bridge_datapath: Datapath,
     /// The settings of its rows.
     pub config: PortConfig,
+    /// Whether it may send its own MAC address and addresses alone.
+    pub secured: bool,
     /// The interface's MAC address.
     pub mac: MacAddress,
     /// The interface's MTU in bytes; the kernel's default if `None`.

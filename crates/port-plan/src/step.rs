@@ -10,6 +10,7 @@ use crate::mac::MacAddress;
 use crate::observed::{Leftover, LeftoverRow};
 use crate::port_config::{PortColumn, PortConfig};
 use crate::route::Route;
+use crate::security::Guards;
 use crate::spec::{Datapath, PortKey};
 
 /// One step of a [`Plan`](crate::Plan).
@@ -41,6 +42,8 @@ pub enum Step {
         port: LinkName,
         /// The settings of its rows.
         config: PortConfig,
+        /// What is done to the frames that come from it, before any comes.
+        guards: Guards,
         /// Whose port it is.
         key: PortKey,
         /// The container's name.
@@ -148,10 +151,14 @@ impl fmt::Display for Step {
             Self::AddLink(link) => link.fmt(f),
             Self::SetLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
-            Self::AddPort { bridge, port, config, key: _, container_name: _, start: _ } => {
+            Self::AddPort { bridge, port, config, guards, key: _, container_name: _, start: _ } => {
                 write!(f, "add-port {bridge} {port}")?;
                 let mut given = config.given().into_iter().filter(|column| !column.is_mark());
-                given.try_for_each(|column| write!(f, " {column}"))
+                given.try_for_each(|column| write!(f, " {column}"))?;
+                if let Some((rate, burst)) = guards.meter {
+                    write!(f, " meter={rate},burst={burst}")?;
+                }
+                if guards.rules.is_empty() { Ok(()) } else { f.write_str(" port-security=on") }
             }
             Self::SetPort { bridge: _, port, key: _, changes } => {
                 write!(f, "set-port {port}")?;

@@ -18,7 +18,6 @@ use crate::apply::World;
 use crate::config::{Config, ControlSocket, FILE_VARIABLE, Options};
 use crate::docker::Docker;
 use crate::http::Ports;
-use crate::links::Links;
 use crate::reconcile::Observer;
 use crate::switch::Switch;
 use crate::{daemon, docker};
@@ -71,7 +70,7 @@ pub(crate) async fn observer(config: &Config) -> anyhow::Result<Observer> {
 
 /// The same, of connections that are there.
 pub(crate) fn observer_of(docker: Docker, switch: Switch, rules: Rules) -> Observer {
-    let observer = Observer::new(docker, World { switch, links: Links::new().into() }, rules);
+    let observer = Observer::new(docker, World::new(switch), rules);
     observer.learn();
     observer
 }

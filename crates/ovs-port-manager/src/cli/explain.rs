@@ -133,6 +133,7 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         bridge,
         bridge_datapath: _,
         config,
+        secured: _,
         mac,
         mtu,
         addresses,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ipnet::IpNet;
 use port_plan::{
-    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortKey,
-    PortPlan, PortSpec, Registry, Rules, Start, State, Step, clear, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
+    PortSpec, Registry, Rules, Start, State, Step, clear, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -424,9 +424,10 @@ fn ports(
 
 /// The port's IPv6 addresses that other hosts have; waits until that is known. Must be called on a thread of its
 /// own.
-pub(super) fn detect_duplicates(pid: u32, key: &PortKey) -> Result<Vec<IpNet>, String> {
+pub(super) fn detect_duplicates(pid: u32, spec: &PortSpec) -> Result<Vec<IpNet>, String> {
+    let PortSpec { key, addresses, .. } = spec;
     let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
-    netlink::detect_duplicates(&key.interface, &netns).map_err(|error| error.to_string())
+    netlink::detect_duplicates(&key.interface, addresses, &netns).map_err(|error| error.to_string())
 }
 
 /// Announces a port's addresses from inside its container. Must be called on a thread of its own.

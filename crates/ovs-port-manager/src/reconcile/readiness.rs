@@ -10,6 +10,7 @@ use super::look::{self, Attached};
 use super::timers::Timer;
 use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
 use crate::board::Latency;
+use crate::error_chain::chain;
 use crate::netns;
 
 impl Reconciler {
@@ -64,6 +65,7 @@ impl Reconciler {
                 } else {
                     debug!(container = id, name, %port, ofport, "port is in place");
                 }
+                self.guard(key, ofport);
                 self.all_well(container);
             }
             Readiness::Ready { .. } => {}
@@ -90,10 +92,10 @@ impl Reconciler {
             return;
         }
         port.detection = Detection::Running;
-        let (key, pid, port) = (key.clone(), port.attached.pid, port.attached.port.clone());
+        let Attached { spec, port, pid, .. } = &port.attached;
+        let (key, spec, port, pid) = (key.clone(), spec.clone(), port.clone(), *pid);
         self.work.spawn(async move {
-            let of = key.clone();
-            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &of));
+            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &spec));
             let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
             Done::Detected { key, port, result }
         });
@@ -132,6 +134,23 @@ impl Reconciler {
         port.detection = Detection::Due;
         let interface = key.interface.clone();
         self.failed(container, &name, &format!("{interface}: {reason}"), vec![(interface, None)]);
+    }
+
+    /// Makes sure that a port's guards are there: those of a port that this start of the program has found, or
+    /// that has got another number than it asked for.
+    fn guard(&mut self, key: &PortKey, ofport: i64) {
+        let Some(entry) = self.entries.get(&key.container) else { return };
+        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
+        let spec = &attached.spec;
+        let switch = &self.observer.world.switch;
+        let guards = spec.guards(switch.bridge(&spec.bridge).unwrap_or(spec.bridge_datapath));
+        let (Ok(number), false) = (u16::try_from(ofport), guards.is_empty()) else { return };
+        let (key, bridge, name) = (key.clone(), spec.bridge.clone(), spec.container_name.clone());
+        let openflow = self.observer.world.openflow.clone();
+        self.work.spawn(async move {
+            let result = openflow.guard(&bridge, number, &guards).await;
+            Done::Guarded { key, name, result: result.map_err(|error| chain(&error)) }
+        });
     }
 
     /// Once all ports of a container are ready, earlier failures are history.

@@ -13,6 +13,7 @@ mod faults;
 mod interfaces;
 mod labels;
 mod privileges;
+mod security;
 mod served;
 mod silence;
 mod stage;

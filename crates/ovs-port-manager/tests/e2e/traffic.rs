@@ -76,6 +76,31 @@ fn what_is_sent_to_a_container_is_limited() -> Result<()> {
 }
 
 #[test]
+fn what_a_container_sends_is_limited() -> Result<()> {
+    let (lab, _daemon) = stage::start()?;
+    let labels = [
+        ("ovs.ip_address", "10.0.0.1/24"),
+        ("ovs.ingress_rate", "20M"),
+        ("ovs.ingress_burst", "16M"),
+    ];
+    let id = lab.run_container("web", &labels)?;
+    let peer = lab.run_container("peer", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let port = wait_ready(&lab, &id)?;
+    wait_ready(&lab, &peer)?;
+    ensure!(lab.vsctl(&["get", "interface", &port, "ingress_policing_rate"])? == "20000");
+    reach(&lab, "peer", "10.0.0.1")?;
+    ensure_within_20_percent(throughput(&lab, "web", "peer", "10.0.0.2")?, 20.0)?;
+    let other_way = throughput(&lab, "peer", "web", "10.0.0.1")?;
+    ensure!(other_way > 40.0, "the other way is free: {other_way}");
+
+    lab.vsctl(&["set", "interface", &port, "ingress_policing_rate=1"])?;
+    wait_for("the rate to be put right", PATIENCE, || {
+        let rate = lab.vsctl(&["get", "interface", &port, "ingress_policing_rate"])?;
+        Ok((rate == "20000").then_some(()))
+    })
+}
+
+#[test]
 fn rows_beside_a_port_do_not_outlive_it_while_the_daemon_is_away() -> Result<()> {
     let options = ["--mirror-ports", "tap0"];
     let (lab, daemon) = stage::start_with(&options)?;

@@ -426,7 +426,15 @@ impl World {
                 links.retain(|other| other.name != *link);
                 self.inside.remove(link);
             }
-            Step::AddPort { bridge: on, port, config, key, container_name: _, start } => {
+            Step::AddPort {
+                bridge: on,
+                port,
+                config,
+                guards: _,
+                key,
+                container_name: _,
+                start,
+            } => {
                 assert!(bridges.contains_key(on), "no bridge");
                 assert!(ports.iter().all(|other| other.name != *port), "the port exists");
                 assert!(links.iter().any(|other| other.name == *port), "no link yet");
