@@ -97,8 +97,8 @@ pub(super) struct Ports {
     pub(super) attached: Vec<Attached>,
     /// Those that get none in this start, and why.
     pub(super) refused: Vec<Denial>,
-    /// Those whose steps failed.
-    pub(super) failed: Vec<(LinkName, apply::Error)>,
+    /// Those whose steps failed, with what they are to have.
+    pub(super) failed: Vec<(LinkName, Option<PortSpec>, apply::Error)>,
 }
 
 /// A port that is in place, as far as we are concerned.
@@ -411,7 +411,7 @@ fn ports(
         let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
         ports.refused.extend(refused);
         match (result, placed, specs.remove(&interface)) {
-            (Err(error), ..) => ports.failed.push((interface, error)),
+            (Err(error), _, spec) => ports.failed.push((interface, spec, error)),
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
                 let placed = done;
                 ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });

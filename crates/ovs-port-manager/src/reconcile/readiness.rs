@@ -59,7 +59,7 @@ impl Reconciler {
                     let after = attached.since.elapsed();
                     let waited = attached.placed.elapsed();
                     let latency = Latency { ready: waited, total: after, ..attached.latency };
-                    self.board.attached(latency);
+                    self.board.attached(key, latency);
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
                     self.announce(key);
                 } else {
@@ -78,7 +78,7 @@ impl Reconciler {
                 *ready = false;
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
-                self.failed(container, &name, &reason, vec![key.interface.clone()]);
+                self.failed(container, &name, &reason, vec![(key.interface.clone(), None)]);
             }
         }
     }
@@ -133,7 +133,7 @@ impl Reconciler {
         // Looking again has the kernel look again, too.
         port.detection = Detection::Due;
         let interface = key.interface.clone();
-        self.failed(container, &name, &format!("{interface}: {reason}"), vec![interface]);
+        self.failed(container, &name, &format!("{interface}: {reason}"), vec![(interface, None)]);
     }
 
     /// Makes sure that a port's guards are there: those of a port that this start of the program has found, or
@@ -174,7 +174,7 @@ impl Reconciler {
         let again = entry.backoff.fail(fastrand::f64()).max(READY);
         let told = Some(Told::Waiting);
         let reason = "ovs-vswitchd has not taken the port";
-        let interfaces = vec![key.interface.clone()];
+        let interfaces = vec![(key.interface.clone(), None)];
         self.board.retrying(container, &spec.container_name, reason, interfaces, again);
         if entry.told != told {
             let (id, name) = (container.short(), &spec.container_name);
