@@ -36,7 +36,7 @@ ip            iproute2            judges the product from outside
 iperf3        iperf3              measures rates in tests
 tcpdump       tcpdump             sees packets in tests
 ethtool       ethtool             sets offloads in test containers
-prometheus    prometheus          scrapes the daemon's metrics in tests
+prometheus    prometheus          scrapes the metrics in tests
 promtool      prometheus          judges the metrics
 curl          curl                asks the daemon in the commands of docs/
 unshare       util-linux          makes the namespaces of the tests

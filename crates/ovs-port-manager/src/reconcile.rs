@@ -330,7 +330,7 @@ impl Reconciler {
                     port.ready = false;
                 }
                 let reason = format!("{interface}: {reason}");
-                self.failed(&key.container, &name, &reason, vec![interface]);
+                self.failed(&key.container, &name, &reason, vec![(interface, None)]);
             }
             Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");

@@ -44,6 +44,28 @@ pub use options::{Options, State};
 pub use request::CallError;
 
 /// A connection to a database that heals itself. Clones share it, and it ends with the last one.
+///
+/// A request whose future is dropped is cancelled on the server (RFC 7047 section 4.1.4), so a
+/// deadline is a timeout around it:
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use ovsdb::tables::Interface;
+/// use ovsdb::{Client, Monitor, Transaction, Wait};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let endpoint = "unix:/run/openvswitch/db.sock".parse()?;
+/// let client = Client::connect(endpoint, Monitor::new("Open_vSwitch")).await?;
+/// let mut tx = Transaction::new();
+/// tx.wait(Wait::until_different(Interface::NAME.eq("eth7"), []));
+/// match tokio::time::timeout(Duration::from_secs(5), client.transact(tx)).await {
+///     Ok(reply) => println!("there is an interface eth7: {:?}", reply?),
+///     Err(_) => println!("there was none for five seconds, and the server no longer looks"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     commands: mpsc::UnboundedSender<Command>,
@@ -152,6 +174,25 @@ impl Client {
     /// A lost connection is not seen here: once there is a new one, the differences are. The
     /// receiver ends with the last client. What is not received is kept, so do receive.
     ///
+    /// ```no_run
+    /// use ovsdb::Client;
+    /// use ovsdb::tables::Port;
+    ///
+    /// async fn follow(client: &Client) {
+    ///     let mut changes = client.subscribe::<Port>();
+    ///     while let Some(change) = changes.recv().await {
+    ///         match (change.old, change.new) {
+    ///             (None, Some(port)) => println!("+ {}", port.name),
+    ///             (Some(port), None) => println!("- {}", port.name),
+    ///             (Some(old), Some(new)) if old.tag != new.tag => {
+    ///                 println!("{}: tag {:?} -> {:?}", new.name, old.tag, new.tag);
+    ///             }
+    ///             _ => {}
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the table of `R` is not monitored.
@@ -171,8 +212,9 @@ impl Client {
 
     /// Executes a transaction; once it returns, the replica has its effects.
     ///
-    /// If the future is dropped, the transaction may be executed or not, like one whose connection
-    /// was lost.
+    /// If the future is dropped, the server is asked to cancel the transaction (RFC 7047 section
+    /// 4.1.4). One that waits then ends without effect; another may be executed all the same, like
+    /// one whose connection was lost.
     ///
     /// # Errors
     ///

@@ -13,6 +13,13 @@ use crate::value::Value;
 /// The rows of `R` for which every clause holds.
 ///
 /// Made by the methods of [`Column`], from a [`Ref`] or a UUID, or by [`Where::all`].
+///
+/// ```
+/// use ovsdb::Where;
+/// use ovsdb::tables::Port;
+///
+/// let untagged_trunk: Where<Port> = Port::TAG.eq(None).and(Port::TRUNKS.includes([100]));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Where<R> {
     clauses: Vec<Clause>,

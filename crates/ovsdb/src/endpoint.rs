@@ -13,6 +13,15 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::tls::Tls;
 
 /// The address of an OVSDB server.
+///
+/// ```
+/// use ovsdb::Endpoint;
+///
+/// let local: Endpoint = "unix:/run/openvswitch/db.sock".parse()?;
+/// let cluster = Endpoint::parse_list("tcp:10.0.0.1:6641,tcp:[fd00::2]:6641")?;
+/// assert_eq!(cluster[1].to_string(), "tcp:[fd00::2]:6641");
+/// # Ok::<(), ovsdb::EndpointError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A Unix domain socket.

@@ -10,6 +10,16 @@ use crate::row::{IntoAtom, IntoValue, Row};
 use crate::value::Value;
 
 /// Changes of columns of a row `R`, made in their order.
+///
+/// ```
+/// use ovsdb::tables::Port;
+/// use ovsdb::{Mutation, Transaction};
+///
+/// let mut tx = Transaction::new();
+/// let owner = [("owner".to_owned(), "me".to_owned())];
+/// let mutation = Mutation::insert(Port::TRUNKS, [100, 200]).and(Mutation::put(Port::EXTERNAL_IDS, owner));
+/// let found = tx.mutate(Port::NAME.eq("eth7"), mutation);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mutation<R> {
     steps: Vec<Mutate>,

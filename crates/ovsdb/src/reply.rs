@@ -17,6 +17,22 @@ use crate::update::{FoldError, read_columns};
 use crate::value::{Tag, UuidText};
 
 /// The results of a transaction that was committed, by the handles of its operations.
+///
+/// ```no_run
+/// use ovsdb::tables::{Bridge, Interface, Port};
+/// use ovsdb::{Client, Insert, Mutation, Transaction, Uuid};
+///
+/// /// The UUID of the new port, if there is such a bridge.
+/// async fn add_port(client: &Client, bridge: &str) -> Result<Option<Uuid>, ovsdb::TransactError> {
+///     let mut tx = Transaction::new();
+///     let interface = tx.insert(Insert::<Interface>::new().set(Interface::NAME, "eth7"));
+///     let port = Insert::<Port>::new().set(Port::NAME, "eth7").set(Port::INTERFACES, [interface]);
+///     let port = tx.insert(port);
+///     let found = tx.mutate(Bridge::NAME.eq(bridge), Mutation::insert(Bridge::PORTS, [port]));
+///     let reply = client.transact(tx).await?;
+///     Ok(reply.uuid(port).filter(|_| reply.count(found) == 1))
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Reply {
     /// In the order of their serials, but for a reply that is yet to be split.

@@ -4,7 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// A `<database-schema>`.
+/// A `<database-schema>`, of a file or of [`Client::get_schema`](crate::Client::get_schema).
+///
+/// ```no_run
+/// use ovsdb::Client;
+///
+/// async fn knows_column(client: &Client, table: &str, column: &str) -> Result<bool, ovsdb::CallError> {
+///     let schema = client.get_schema("Open_vSwitch").await?;
+///     Ok(schema.tables.get(table).is_some_and(|table| table.columns.contains_key(column)))
+/// }
+/// ```
 #[derive(Clone, Debug, Deserialize)]
 pub struct Schema {
     /// The database's name.

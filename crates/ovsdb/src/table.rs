@@ -25,6 +25,22 @@ pub struct Change<R> {
 }
 
 /// The rows of one table, as the server last told.
+///
+/// A row never changes; a new one takes its place. So to keep one, or all of them, costs no more
+/// than its `Arc`, and no reader holds up the replica:
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use ovsdb::Client;
+/// use ovsdb::tables::Interface;
+///
+/// fn of_container(client: &Client, id: &str) -> Vec<Arc<Interface>> {
+///     client.read(|replica| {
+///         replica.table::<Interface>().by_external_id("container_id", id).cloned().collect()
+///     })
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Table<R> {
     rows: Rows<R>,

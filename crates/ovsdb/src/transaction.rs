@@ -74,6 +74,20 @@ pub struct Update<R> {
 }
 
 /// What a `wait` waits for, and how long (RFC 7047 section 5.2.6).
+///
+/// With a timeout of zero it is a guard. This writes only what nobody else has changed meanwhile:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ovsdb::tables::Port;
+/// use ovsdb::{Transaction, Update, Wait};
+///
+/// let tag = |tag| Update::<Port>::new().set(Port::TAG, Some(tag));
+/// let mut tx = Transaction::new();
+/// tx.wait(Wait::until_equal(Port::NAME.eq("eth7"), [tag(100)]).timeout(Duration::ZERO));
+/// let _ = tx.update(Port::NAME.eq("eth7"), tag(200));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Wait<R> {
     conditions: Where<R>,

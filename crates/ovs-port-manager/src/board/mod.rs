@@ -101,9 +101,10 @@ impl Board {
         }
     }
 
-    /// What a container's way to a new port took.
-    pub(crate) fn attached(&self, latency: Latency) {
+    /// What an interface's way to its new port took.
+    pub(crate) fn attached(&self, key: &PortKey, latency: Latency) {
         self.metrics.attached(latency);
+        self.state().attached(key, latency);
     }
 
     /// A container does not get all that its labels ask for; nothing is told twice in one start.
@@ -121,7 +122,7 @@ impl Board {
         container: &ContainerId,
         name: &str,
         error: &str,
-        interfaces: Vec<LinkName>,
+        interfaces: Vec<(LinkName, Option<PortSpec>)>,
         pause: Duration,
     ) {
         self.metrics.retries.inc();

@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use port_plan::{ContainerId, LinkName, PortSpec, Step};
 use serde::{Deserialize, Serialize};
 
+use super::metrics::Latency;
 use crate::netlink::LinkNow;
 
 /// One interface of one container, or one container where there is no interface to speak of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// The container's full id.
     pub(crate) container: String,
@@ -35,6 +36,8 @@ pub(crate) struct Row {
     pub(crate) error: Option<String>,
     /// When it is tried again (RFC 3339).
     pub(crate) retry_at: Option<String>,
+    /// What its way to this port took, if it is one that this daemon has made.
+    pub(crate) latency: Option<Milliseconds>,
     /// The last steps taken for the container, oldest first.
     pub(crate) steps: Vec<Taken>,
 }
@@ -68,6 +71,16 @@ pub(crate) enum Phase {
     Refused,
 }
 
+/// What the parts of an interface's way to its port took, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Milliseconds {
+    pub(crate) docker: f64,
+    pub(crate) netlink: f64,
+    pub(crate) ovsdb: f64,
+    pub(crate) ready: f64,
+    pub(crate) total: f64,
+}
+
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Taken {
@@ -99,6 +112,7 @@ impl Row {
             since: None,
             error: None,
             retry_at: None,
+            latency: None,
             steps: Vec::new(),
         }
     }
@@ -125,6 +139,31 @@ impl Row {
         self.link =
             Some(link.map_or("gone", |link| if link.up { "up" } else { "down" }).to_owned());
         self.counters = link.map(|link| link.counters);
+    }
+}
+
+impl Milliseconds {
+    pub(super) fn of(latency: Latency) -> Self {
+        let Latency { docker, netlink, ovsdb, ready, total } = latency;
+        // To the microsecond: what is beyond is noise.
+        let in_full = |part: Duration| (part.as_secs_f64() * 1e6).round() / 1e3;
+        Self {
+            docker: in_full(docker),
+            netlink: in_full(netlink),
+            ovsdb: in_full(ovsdb),
+            ready: in_full(ready),
+            total: in_full(total),
+        }
+    }
+}
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { docker, netlink, ovsdb, ready, total } = self;
+        write!(
+            f,
+            "{total:.1} ms: docker {docker:.1}, netlink {netlink:.1}, ovsdb {ovsdb:.1}, ready {ready:.1}"
+        )
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use port_plan::{ContainerId, LinkName, Mistake, PortKey, PortSpec, Refusal};
 use serde::{Deserialize, Serialize};
 
-use super::row::{Phase, Row, Taken, time};
+use super::metrics::Latency;
+use super::row::{Milliseconds, Phase, Row, Taken, time};
 
 /// Steps that are remembered of a container.
 const STEPS: usize = 8;
@@ -40,8 +41,9 @@ pub(crate) enum Denial {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
     pub(crate) error: String,
-    /// The interfaces that have no port because of it; all of the container's if empty.
-    pub(crate) interfaces: Vec<LinkName>,
+    /// The interfaces that have no port because of it, with what they are to have; all of the container's if
+    /// empty.
+    pub(crate) interfaces: Vec<(LinkName, Option<PortSpec>)>,
     pub(crate) since: SystemTime,
     pub(crate) retry_at: SystemTime,
 }
@@ -71,6 +73,7 @@ struct Port {
     spec: PortSpec,
     ofport: Option<i64>,
     since: SystemTime,
+    latency: Option<Latency>,
 }
 
 impl State {
@@ -122,9 +125,17 @@ impl State {
         let same =
             before.filter(|port| port.name == *name && port.ofport.is_some() == ofport.is_some());
         let (since, news) = same.map_or((now, true), |port| (port.since, false));
-        let port = Port { name: name.clone(), spec: spec.clone(), ofport, since };
+        let latency = before.filter(|port| port.name == *name).and_then(|port| port.latency);
+        let port = Port { name: name.clone(), spec: spec.clone(), ofport, since, latency };
         container.ports.insert(spec.key.interface.clone(), port);
         news
+    }
+
+    pub(super) fn attached(&mut self, key: &PortKey, latency: Latency) {
+        let container = self.containers.get_mut(&key.container);
+        if let Some(port) = container.and_then(|it| it.ports.get_mut(&key.interface)) {
+            port.latency = Some(latency);
+        }
     }
 
     pub(super) fn denied(&mut self, id: &ContainerId, denials: Vec<Denial>, now: SystemTime) {
@@ -195,17 +206,21 @@ impl Container {
             }
         }
         let Some(trouble) = &self.trouble else { return rows };
-        for interface in &trouble.interfaces {
+        for (interface, spec) in &trouble.interfaces {
             let interface = Some(interface.to_string());
             if !rows.iter().any(|row| row.interface == interface) {
-                rows.push(Row { interface, ..self.blank(id, Phase::Retrying, trouble.since) });
+                let row = self.blank(id, Phase::Retrying, trouble.since);
+                let row = spec.iter().fold(row, |row, spec| row.with_spec(spec, None));
+                rows.push(Row { interface, ..row });
             }
         }
         if rows.is_empty() {
             rows.push(self.blank(id, Phase::Retrying, trouble.since));
         }
         for row in &mut rows {
-            let named = |interface: &LinkName| Some(interface.as_str()) == row.interface.as_deref();
+            let named = |(interface, _): &(LinkName, Option<PortSpec>)| {
+                Some(interface.as_str()) == row.interface.as_deref()
+            };
             let concerned = trouble.interfaces.is_empty() || trouble.interfaces.iter().any(named);
             if concerned && matches!(row.phase, Phase::Pending | Phase::Ready | Phase::Retrying) {
                 row.phase = Phase::Retrying;
@@ -220,7 +235,8 @@ impl Container {
     fn of_port(&self, id: &ContainerId, port: &Port) -> Row {
         let phase = if port.ofport.is_some() { Phase::Ready } else { Phase::Pending };
         let row = self.blank(id, phase, port.since);
-        Row { ofport: port.ofport, ..row.with_spec(&port.spec, Some(&port.name)) }
+        let latency = port.latency.map(Milliseconds::of);
+        Row { ofport: port.ofport, latency, ..row.with_spec(&port.spec, Some(&port.name)) }
     }
 
     fn denied(&self, id: &ContainerId, phase: Phase) -> Row {

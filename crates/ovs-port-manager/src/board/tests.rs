@@ -57,7 +57,7 @@ fn shown(state: &State) -> String {
 }
 
 fn trouble(error: &str, interfaces: &[&str], now: u64) -> Trouble {
-    let interfaces = interfaces.iter().map(|name| name.parse().unwrap()).collect();
+    let interfaces = interfaces.iter().map(|name| (name.parse().unwrap(), None)).collect();
     Trouble { error: error.to_owned(), interfaces, since: at(now), retry_at: at(now + 1) }
 }
 
@@ -74,7 +74,12 @@ fn a_port_is_pending_then_ready_and_its_age_is_that_of_its_phase() {
         web eth1 web_l ready since 1970-01-01T00:00:03.000Z - retry -
     "#]]
     .assert_eq(&shown(&state));
+    let latency = Latency { docker: Duration::from_micros(1_234), ..Latency::default() };
+    state.attached(&spec.key, latency);
+    state.ready(&spec, &port, 3, at(4));
     let row = &state.rows()[0];
+    let shown = row.latency.map(|latency| latency.to_string());
+    assert_eq!(shown.as_deref(), Some("0.0 ms: docker 1.2, netlink 0.0, ovsdb 0.0, ready 0.0"));
     assert_eq!((row.settings.join(" ").as_str(), row.ofport), ("tag=5", Some(3)));
     assert!(state.pending(&spec, &port, at(5)), "ovs-vswitchd has lost it");
     assert!(state.ready(&spec, &"other_l".parse().unwrap(), 4, at(6)), "another port is news");
@@ -101,6 +106,16 @@ fn trouble_shows_on_the_interfaces_that_it_concerns_since_it_began() {
         web eth1 web_l retrying since 1970-01-01T00:00:02.000Z silent retry 1970-01-01T00:00:05.000Z
     "#]]
     .assert_eq(&shown(&state));
+    // What an interface is to have is told even when it has nothing.
+    let mut other = spec.clone();
+    other.key.interface = "eth3".parse().unwrap();
+    let failed = vec![(other.key.interface.clone(), Some(other))];
+    state.retrying(&web.id, "web", Trouble { interfaces: failed, ..trouble("x", &[], 5) });
+    let rows = state.rows();
+    assert_eq!(
+        (rows[1].interface.as_deref(), rows[1].bridge.as_deref()),
+        (Some("eth3"), Some("ovsbr0"))
+    );
     state.well(&web.id);
     expect![[r#"
         web eth1 web_l ready since 1970-01-01T00:00:01.000Z - retry -
@@ -183,7 +198,8 @@ fn metrics_count_and_name_nothing_that_labels_chose() {
     board.denied(&web.id, "web", vec![Denial::refused(None, Refusal::HostNetwork)]);
     let good = container("good", &[("ovs.ip_address", "10.0.0.1/24")]);
     board.ready(&spec(&good), &"good_l".parse().unwrap(), 1);
-    board.attached(Latency { total: Duration::from_millis(6), ..Latency::default() });
+    let key = spec(&good).key;
+    board.attached(&key, Latency { total: Duration::from_millis(6), ..Latency::default() });
     let mut rows = board.rows();
     let counters = Counters { rx_bytes: 10, ..Counters::default() };
     let good = rows.iter_mut().find(|row| row.phase == Phase::Ready).unwrap();

@@ -243,5 +243,6 @@ fn stands(row: &Row, now: SystemTime) -> String {
     let error = row.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     let next = row.retry_at.as_deref().and_then(|at| status::until(at, now));
     let next = next.map(|next| format!("; {next}")).unwrap_or_default();
-    format!("{interface}{}{since}{error}{next}", row.phase)
+    let latency = row.latency.map(|latency| format!(", attached in {latency}")).unwrap_or_default();
+    format!("{interface}{}{since}{latency}{error}{next}", row.phase)
 }

@@ -29,7 +29,7 @@ pub(crate) struct Cli {
     command: Command,
 
     /// Log more: -v for debug, -vv for everything
-    #[arg(short, long, action = ArgAction::Count, global = true)]
+    #[arg(short, long, action = ArgAction::Count, global = true, display_order = 998)]
     verbose: u8,
 }
 

@@ -84,11 +84,18 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
     })
 }
 
-/// Waits until the kernel knows whether other hosts have the interface's IPv6 addresses; returns those that they
-/// have.
-pub(super) fn detect_duplicates(name: &LinkName) -> Result<Vec<IpNet>, Error> {
+/// Has the kernel find out whether other hosts have the interface's IPv6 addresses, and waits until it knows;
+/// returns those that they have.
+///
+/// It has asked when the addresses were made, but perhaps too early for anybody to hear it.
+pub(super) fn detect_duplicates(name: &LinkName, addresses: &[IpNet]) -> Result<Vec<IpNet>, Error> {
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
+    for address in addresses.iter().filter(|address| address.addr().is_ipv6()) {
+        // The kernel asks again for a new one.
+        let _ = connection.batch(vec![address::remove(name, index, *address)]);
+        connection.batch(vec![address::add(name, index, *address, true)])?;
+    }
     let deadline = Instant::now() + DETECTION;
     loop {
         let addresses = address::list(&mut connection, index)?;

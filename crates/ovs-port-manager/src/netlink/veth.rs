@@ -62,13 +62,14 @@ pub(crate) fn observe(
     inside(netns, || interfaces.into_iter().map(observe).collect())
 }
 
-/// The IPv6 addresses of an interface inside the namespace that other hosts have; waits until that is known. On a
-/// plain thread, as [`create`].
+/// The IPv6 addresses of an interface inside the namespace that other hosts have; asks for them and waits until
+/// that is known. On a plain thread, as [`create`].
 pub(crate) fn detect_duplicates(
     interface: &LinkName,
+    addresses: &[IpNet],
     netns: &OwnedFd,
 ) -> Result<Vec<IpNet>, Error> {
-    inside(netns, || interface::detect_duplicates(interface))
+    inside(netns, || interface::detect_duplicates(interface, addresses))
 }
 
 /// Puts an interface inside the namespace right. On a plain thread, as [`create`].

@@ -1,6 +1,6 @@
 //! What follows from a look that has come to its end.
 
-use port_plan::{ContainerId, LinkName, PortKey, Start};
+use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Start};
 use tracing::{debug, warn};
 
 use super::look::{Look, Ports, Seen, Standing};
@@ -63,7 +63,7 @@ impl Reconciler {
         self.forget_ports(container, |key| {
             let interface = &key.interface;
             !attached.iter().any(|port| port.spec.key.interface == *interface)
-                && !failed.iter().any(|(other, _)| other == interface)
+                && !failed.iter().any(|(other, ..)| other == interface)
         });
         if let Some(entry) = self.entries.get_mut(container) {
             entry.failed = failed.len();
@@ -75,10 +75,12 @@ impl Reconciler {
         if failed.is_empty() {
             return self.all_well(container);
         }
-        let interfaces = failed.iter().map(|(interface, _)| interface.clone()).collect();
-        let reason = |(interface, error)| format!("{interface}: {}", chain(&error));
-        let gone = failed.iter().all(|(_, error)| error.is_gone());
-        let reasons: Vec<_> = failed.into_iter().map(reason).collect();
+        let gone = failed.iter().all(|(.., error)| error.is_gone());
+        let (mut interfaces, mut reasons) = (Vec::new(), Vec::new());
+        for (interface, spec, error) in failed {
+            reasons.push(format!("{interface}: {}", chain(&error)));
+            interfaces.push((interface, spec));
+        }
         match gone {
             true => self.retry_quietly(container, &reasons.join("; ")),
             false => self.failed(container, name, &reasons.join("; "), interfaces),
@@ -121,7 +123,7 @@ impl Reconciler {
         container: &ContainerId,
         name: &str,
         reason: &str,
-        interfaces: Vec<LinkName>,
+        interfaces: Vec<(LinkName, Option<PortSpec>)>,
     ) {
         let Some(entry) = self.entries.get_mut(container) else {
             return;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ipnet::IpNet;
 use port_plan::{
-    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortKey,
-    PortPlan, PortSpec, Registry, Rules, Start, State, Step, clear, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
+    PortSpec, Registry, Rules, Start, State, Step, clear, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -97,8 +97,8 @@ pub(super) struct Ports {
     pub(super) attached: Vec<Attached>,
     /// Those that get none in this start, and why.
     pub(super) refused: Vec<Denial>,
-    /// Those whose steps failed.
-    pub(super) failed: Vec<(LinkName, apply::Error)>,
+    /// Those whose steps failed, with what they are to have.
+    pub(super) failed: Vec<(LinkName, Option<PortSpec>, apply::Error)>,
 }
 
 /// A port that is in place, as far as we are concerned.
@@ -411,7 +411,7 @@ fn ports(
         let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
         ports.refused.extend(refused);
         match (result, placed, specs.remove(&interface)) {
-            (Err(error), ..) => ports.failed.push((interface, error)),
+            (Err(error), _, spec) => ports.failed.push((interface, spec, error)),
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
                 let placed = done;
                 ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });
@@ -424,9 +424,10 @@ fn ports(
 
 /// The port's IPv6 addresses that other hosts have; waits until that is known. Must be called on a thread of its
 /// own.
-pub(super) fn detect_duplicates(pid: u32, key: &PortKey) -> Result<Vec<IpNet>, String> {
+pub(super) fn detect_duplicates(pid: u32, spec: &PortSpec) -> Result<Vec<IpNet>, String> {
+    let PortSpec { key, addresses, .. } = spec;
     let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
-    netlink::detect_duplicates(&key.interface, &netns).map_err(|error| error.to_string())
+    netlink::detect_duplicates(&key.interface, addresses, &netns).map_err(|error| error.to_string())
 }
 
 /// Announces a port's addresses from inside its container. Must be called on a thread of its own.

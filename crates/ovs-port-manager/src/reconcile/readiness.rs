@@ -68,7 +68,7 @@ impl Reconciler {
                     let after = attached.since.elapsed();
                     let waited = attached.placed.elapsed();
                     let latency = Latency { ready: waited, total: after, ..attached.latency };
-                    self.board.attached(latency);
+                    self.board.attached(key, latency);
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
                     self.announce(key);
                 } else {
@@ -87,7 +87,7 @@ impl Reconciler {
                 *ready = false;
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
-                self.failed(container, &name, &reason, vec![key.interface.clone()]);
+                self.failed(container, &name, &reason, vec![(key.interface.clone(), None)]);
             }
         }
     }
@@ -101,10 +101,10 @@ impl Reconciler {
             return;
         }
         port.detection = Detection::Running;
-        let (key, pid, port) = (key.clone(), port.attached.pid, port.attached.port.clone());
+        let Attached { spec, port, pid, .. } = &port.attached;
+        let (key, spec, port, pid) = (key.clone(), spec.clone(), port.clone(), *pid);
         self.work.spawn(async move {
-            let of = key.clone();
-            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &of));
+            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &spec));
             let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
             Done::Detected { key, port, result }
         });
@@ -142,7 +142,7 @@ impl Reconciler {
         // Looking again has the kernel look again, too.
         port.detection = Detection::Due;
         let interface = key.interface.clone();
-        self.failed(container, &name, &format!("{interface}: {reason}"), vec![interface]);
+        self.failed(container, &name, &format!("{interface}: {reason}"), vec![(interface, None)]);
     }
 
     /// Makes sure that a port's guards are there: those of a port that this start of the program has found, or
@@ -183,7 +183,7 @@ impl Reconciler {
         let again = entry.backoff.fail(fastrand::f64()).max(READY);
         let told = Some(Told::Waiting);
         let reason = "ovs-vswitchd has not taken the port";
-        let interfaces = vec![key.interface.clone()];
+        let interfaces = vec![(key.interface.clone(), None)];
         self.board.retrying(container, &spec.container_name, reason, interfaces, again);
         if entry.told != told {
             let (id, name) = (container.short(), &spec.container_name);

@@ -56,7 +56,13 @@ fn plain(line: &str) -> String {
         "(NUMBER".clone_into(number);
     }
     // The columns' widths differ, too; and what is due may be so at once.
-    words.join(" ").replace("next try now", "next try in DURATION")
+    let line = words.join(" ").replace("next try now", "next try in DURATION");
+    // What the parts of an attach took.
+    let Some((before, parts)) = line.split_once(", attached in ") else { return line };
+    let number =
+        |it: &&str| it.contains("NUMBER") || it.trim_end_matches(',').parse::<f64>().is_ok();
+    let kept: Vec<_> = parts.split(' ').filter(|it| !number(it)).collect();
+    format!("{before}, attached in {}", kept.join(" "))
 }
 
 /// A container of each kind: healthy, mistaken, refused, and one whose interface exists already.
@@ -95,7 +101,7 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
         ovs.mtu=abc: not a number between NUMBER and NUMBER
         refused - - - - - - - - - - refused DURATION
         it shares the host's network namespace, where no interface of a container may be made; start it with a network of its own (--network none, say)
-        retrying eth0 - - - - - - - - - retrying DURATION
+        retrying eth0 ovsbr0 - 10.0.0.4/24 06:61:ad:5b:88:c5 - - - - - retrying DURATION
         eth0: interface eth0 exists in the container already and is not ours; choose another name with ovs.interface; next try in DURATION
         [3]
     "#]].assert_eq(&told(&lab, &["status"])?);
@@ -120,7 +126,7 @@ fn status_and_explain_tell_how_each_container_stands() -> Result<()> {
         nothing
 
         daemon:
-        eth1: ready since DURATION
+        eth1: ready since DURATION, attached in ms: docker netlink ovsdb ready
 
         steps taken lately:
         TIME add-br ovsbr0 datapath_type=netdev (NUMBER ms)

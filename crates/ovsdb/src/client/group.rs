@@ -49,7 +49,8 @@ impl Client {
     /// Executes a transaction like [`Self::transact`], together with those of other callers.
     ///
     /// While one shared transaction is in flight, those that arrive gather for the next: a hundred
-    /// concurrent callers cost about as much as one, and a caller alone does not wait. All that
+    /// concurrent callers cost about as much as one, and a caller alone waits for others for some
+    /// 30 microseconds only. All that
     /// holds for `transact` holds here: each caller's transaction happens as a whole or not at
     /// all, and gets its own reply or its own error. When the server refuses a shared transaction,
     /// nothing of it has happened, and every part of it is sent again by itself.

@@ -21,6 +21,14 @@ pub enum State {
 }
 
 /// Times and limits of a connection.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ovsdb::Options;
+///
+/// let patient = Options { probe_interval: Duration::from_secs(60), ..Options::default() };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How long a connection may take to be established.

@@ -1,11 +1,12 @@
 //! Group commit: many callers, few transactions, and each caller's own outcome.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use ovsdb::tables::{Bridge, Interface, Port};
 use ovsdb::{
-    Client, ErrorKind, Insert, Mutation, Reply, RequestError, TransactError, Transaction, Update,
-    Wait,
+    Client, Counted, ErrorKind, Insert, Mutation, Reply, RequestError, TransactError, Transaction,
+    Update, Uuid, Wait,
 };
 use tokio::task::JoinSet;
 
@@ -267,4 +268,44 @@ async fn more_than_fits_into_one_goes_out_in_several() {
     let mut tx = Transaction::new();
     add_port(&mut tx, "br0", "p0");
     tokio::time::timeout(Duration::from_secs(20), client.commit(tx)).await.unwrap().unwrap();
+}
+
+/// Commits transactions concurrently that have one operation to be counted each.
+async fn commit_and_count(client: &Client, txs: Vec<(Transaction, Counted)>) -> Vec<u64> {
+    let (txs, places): (Vec<_>, Vec<_>) = txs.into_iter().unzip();
+    let replies = commit_all(client, txs).await.into_iter();
+    replies.zip(places).map(|(reply, place)| reply.unwrap().count(place)).collect()
+}
+
+#[tokio::test]
+async fn many_change_the_ports_of_a_bridge_and_each_learns_whether_it_is_there() {
+    let server = Server::start();
+    let client = bridged(&server).await;
+    let bridge = |number: u64| if number % 7 == 3 { "no bridge" } else { "br0" };
+    let adding = (0..50).map(|number| {
+        let mut tx = Transaction::new();
+        let name = format!("p{number}");
+        let interface = tx.insert(Insert::<Interface>::new().set(Interface::NAME, name.as_str()));
+        let port = Insert::<Port>::new().set(Port::NAME, name).set(Port::INTERFACES, [interface]);
+        let port = Mutation::insert(Bridge::PORTS, [tx.insert(port)]);
+        let found = tx.mutate(Bridge::NAME.eq(bridge(number)), port);
+        (tx, found)
+    });
+    let counts = commit_and_count(&client, adding.collect()).await;
+    let expected: Vec<u64> = (0..50).map(|number| u64::from(bridge(number) == "br0")).collect();
+    assert_eq!(counts, expected);
+
+    let mut ports: Vec<Uuid> =
+        client.read(|replica| replica.table::<Port>().iter().map(|port| port.uuid).collect());
+    assert_eq!(ports.len(), 43);
+    let kept = ports.pop().unwrap();
+    let removing = ports.into_iter().map(|port| {
+        let mut tx = Transaction::new();
+        let port = Mutation::delete(Bridge::PORTS, [port.into()]);
+        let found = tx.mutate(Bridge::NAME.eq("br0"), port);
+        (tx, found)
+    });
+    assert_eq!(commit_and_count(&client, removing.collect()).await, [1; 42]);
+    let bridge = client.read(|replica| replica.table::<Bridge>().by_name("br0").cloned()).unwrap();
+    assert_eq!(bridge.ports, BTreeSet::from([kept]));
 }
