@@ -43,7 +43,9 @@ fn plain(line: &str) -> String {
             && bare.trim_end_matches(['s', 'm', 'h']).parse::<u32>().is_ok()
         {
             "DURATION"
-        } else if bare.trim_end_matches('K').parse::<f64>().is_ok_and(|number| number > 20.0) {
+        } else if bare.strip_suffix('K').is_some_and(|number| number.parse::<f64>().is_ok())
+            || bare.parse::<f64>().is_ok_and(|number| number > 20.0)
+        {
             "NUMBER"
         } else {
             bare

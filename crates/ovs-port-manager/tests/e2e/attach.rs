@@ -163,7 +163,8 @@ fn each_step_is_one_line_with_container_and_port() -> Result<()> {
 fn an_attach_takes_one_look_and_one_announcement() -> Result<()> {
     let (lab, daemon) = stage::start()?;
     for number in 1..=5 {
-        let address = format!("10.0.0.{number}/24,fd00::{number}/64");
+        // IPv6 addresses are made anew once the port forwards, which is looked at.
+        let address = format!("10.0.0.{number}/24");
         let name = format!("web{number}");
         let id = lab.run_container(&name, &[("ovs.ip_address", &address)])?;
         wait_ready(&lab, &id)?;
