@@ -108,7 +108,14 @@ impl World {
             Step::AddPort { bridge, port, config, guards, key, container_name, start } => {
                 let ids = switch::Ids { key, container_name, start };
                 let config = self.guarded(bridge, config, guards).await?;
-                self.switch.add_port(bridge, port, &config, &ids).await?;
+                let added = self.switch.add_port(bridge, port, &config, &ids).await;
+                if let (Err(_), Some(number), false) =
+                    (&added, config.ofport_request, guards.is_empty())
+                {
+                    // The next try takes another number. What cannot be forgotten now goes with the connection.
+                    let _ = self.openflow.forget(bridge, number).await;
+                }
+                added?;
                 port
             }
             Step::SetPort { bridge, port, key, changes } => {

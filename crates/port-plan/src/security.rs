@@ -36,7 +36,7 @@ pub enum Frames {
     Ipv6(MacAddress, Ipv6Addr),
     /// Neighbour advertisements for any address (`ICMPv6` type 136, RFC 4861, section 4.4).
     Advertisements(MacAddress),
-    /// Neighbour advertisements for this address.
+    /// Neighbour advertisements for this address, from it.
     Advertisement(MacAddress, Ipv6Addr),
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for Guard {
             Frames::Ipv6(mac, v6) => write!(f, ",ipv6,dl_src={mac},ipv6_src={v6}")?,
             Frames::Advertisements(mac) => write!(f, ",icmp6,dl_src={mac},icmp_type=136")?,
             Frames::Advertisement(mac, v6) => {
-                write!(f, ",icmp6,dl_src={mac},icmp_type=136,nd_target={v6}")?;
+                write!(f, ",icmp6,dl_src={mac},ipv6_src={v6},icmp_type=136,nd_target={v6}")?;
             }
         }
         f.write_str(if self.pass { " pass" } else { " drop" })
@@ -163,9 +163,9 @@ mod tests {
             priority=20,arp,dl_src=02:00:00:00:00:aa,arp_sha=02:00:00:00:00:aa,arp_spa=10.0.0.1 pass
             priority=20,ip,dl_src=02:00:00:00:00:aa,nw_src=10.0.0.1 pass
             priority=20,ipv6,dl_src=02:00:00:00:00:aa,ipv6_src=fd00::1 pass
-            priority=40,icmp6,dl_src=02:00:00:00:00:aa,icmp_type=136,nd_target=fd00::1 pass
+            priority=40,icmp6,dl_src=02:00:00:00:00:aa,ipv6_src=fd00::1,icmp_type=136,nd_target=fd00::1 pass
             priority=20,ipv6,dl_src=02:00:00:00:00:aa,ipv6_src=fe80::ff:fe00:aa pass
-            priority=40,icmp6,dl_src=02:00:00:00:00:aa,icmp_type=136,nd_target=fe80::ff:fe00:aa pass
+            priority=40,icmp6,dl_src=02:00:00:00:00:aa,ipv6_src=fe80::ff:fe00:aa,icmp_type=136,nd_target=fe80::ff:fe00:aa pass
             priority=20,ipv6,dl_src=02:00:00:00:00:aa,ipv6_src=:: pass
             priority=30,icmp6,dl_src=02:00:00:00:00:aa,icmp_type=136 drop
             None

@@ -176,6 +176,7 @@ impl Fields {
             Frames::Advertisements(mac) => self.advertisements(mac),
             Frames::Advertisement(mac, target) => {
                 self.advertisements(mac);
+                self.ipv6_source(target);
                 self.basic(31, &target.octets());
             }
         }

@@ -29,6 +29,15 @@ impl Reconciler {
             };
             let port = PortEntry { attached, ready: false, detection };
             entry.ports.insert(key.interface.clone(), port);
+        } else if let Some(known) = entry.ports.get_mut(&key.interface) {
+            // The configuration may have changed meanwhile, and with it what guards the port.
+            let changed = known.attached.spec != attached.spec;
+            known.attached.spec = attached.spec;
+            if let (true, true, Some(number)) =
+                (changed, known.ready, self.observer.world.switch.ofport(&port))
+            {
+                self.guard(&key, number.into());
+            }
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
             self.readiness(&key, readiness);

@@ -6,6 +6,9 @@ use crate::{
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+use super::{parse, print};
 
 /// Keys and values of the interface `eth1`, separated by semicolons; an address where none is given.
 fn container(labels: &str) -> Container {
@@ -411,4 +414,58 @@ fn vlans_and_trunks() {
                 ovs.trunks=20: only a trunk or a native mode has trunks
         "#]],
     );
+}
+
+/// A label set of one interface, all of whose values are good by themselves.
+fn good_values() -> impl Strategy<Value = BTreeMap<String, String>> {
+    fn one(
+        key: &'static str,
+        values: &[&'static str],
+    ) -> BoxedStrategy<(&'static str, Option<&'static str>)> {
+        prop::option::of(prop::sample::select(values.to_vec()))
+            .prop_map(move |value| (key, value))
+            .boxed()
+    }
+    let keys = vec![
+        one(
+            "ip_address",
+            &["10.0.0.1/24", "10.0.0.1/32,fd00::1/64", "fd00::1/128", "none", "auto"],
+        ),
+        one("bridge", &["br1", "br-int"]),
+        one("gateway", &["10.0.0.254", "fd00::fe", "10.0.0.254,fe80::1"]),
+        one("routes", &["10.1.0.0/16 via 10.0.0.254", "fd01::/64 dev, 10.2.0.0/16 dev"]),
+        one("metric", &["1", "1024", "4294967295"]),
+        one("mtu", &["68", "1280", "9000", "65535"]),
+        one("mac_address", &["02-00-00-00-00-aa", "4e:1c:ef:db:f2:32"]),
+        one("vlan", &["1", "4094"]),
+        one("trunks", &["0", "10,20,100-110", "0-4094"]),
+        one("vlan_mode", &["access", "trunk", "native-tagged", "native-untagged", "dot1q-tunnel"]),
+        one("ingress_rate", &["1k", "1500k", "20M", "34G", "20000000"]),
+        one("ingress_burst", &["12k", "16M"]),
+        one("egress_rate", &["1k", "1000k", "1G"]),
+        one("mirror", &["tap0", "eth0"]),
+        one("ofport_request", &["1", "65279"]),
+    ];
+    keys.prop_map(|given| {
+        let given = given.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        given.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    })
+}
+
+proptest! {
+    /// Whatever one interface asks for, the labels printed for it ask for the same.
+    #[test]
+    fn what_is_printed_reads_back_as_the_same(one in good_values(), two in good_values(), flat: bool) {
+        let defaults = Defaults {
+            bridge: "ovsbr0".parse().unwrap(),
+            interface: "eth1".parse().unwrap(),
+            datapath: Datapath::Netdev,
+        };
+        let prefix = if flat { "ovs." } else { "ovs.eth1." };
+        let labels = one.iter().map(|(key, value)| (format!("{prefix}{key}"), value.clone()));
+        let second = two.iter().map(|(key, value)| (format!("ovs.eth2.{key}"), value.clone()));
+        if let Ok(wanted) = parse(&labels.chain(second).collect(), &defaults) {
+            prop_assert_eq!(parse(&print(&wanted), &defaults), Ok(wanted));
+        }
+    }
 }

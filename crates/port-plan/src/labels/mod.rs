@@ -166,6 +166,17 @@ pub fn markdown() -> String {
     for Label { key, value, default, meaning, .. } in LABELS {
         page.push_str(&format!("| `{PREFIX}{key}` | {value} | {default} | {meaning} |\n"));
     }
+    page.push_str("\n## Examples\n\nOne for each label, as arguments of `docker run`:\n\n```sh\n");
+    for Label { key, example, .. } in LABELS {
+        page.push_str(&format!("# {PREFIX}{key}\n"));
+        let labels = example.iter().map(|(key, value)| match value.contains(' ') {
+            true => format!("--label '{PREFIX}{key}={value}'"),
+            false => format!("--label {PREFIX}{key}={value}"),
+        });
+        page.push_str(&labels.collect::<Vec<_>>().join(" "));
+        page.push('\n');
+    }
+    page.push_str("```\n");
     page.push_str(
         "\n## Several interfaces\n\n\
          Each label is for the one interface that `ovs.interface` names. With an interface's name in it, \
