@@ -2,24 +2,40 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use port_plan::{ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink};
+use port_plan::{
+    ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink, Start,
+};
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
 use crate::netlink::{self, Connection, Created, News, Worker};
+use crate::netns;
 
 /// Why a link could not be made, deleted or listed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     #[error("cannot start a thread for it")]
     Thread(#[from] io::Error),
     #[error("shutting down")]
     Closed(#[from] AcquireError),
+}
+
+/// The interface that a container wants, as far as it takes to look at it.
+pub(crate) struct Wanted {
+    pub(crate) pid: u32,
+    pub(crate) start: Start,
+    /// Its name.
+    pub(crate) name: LinkName,
+    /// Default routes are looked at if there are to be any.
+    pub(crate) gateways: Vec<IpAddr>,
 }
 
 /// All links of ours in the host's namespace.
@@ -64,18 +80,38 @@ impl Links {
         Ok(self.worker.run(list).await?)
     }
 
-    /// The links of one container that are still there.
-    pub(crate) async fn of(&self, container: &ContainerId) -> Result<Vec<ObservedLink>, Error> {
+    /// The links of one container that are still there, and how the interface is that the container wants,
+    /// if one of them can be its other end.
+    pub(crate) async fn look(
+        &self,
+        container: &ContainerId,
+        wanted: Option<Wanted>,
+    ) -> Result<(Vec<ObservedLink>, ObservedInterface), Error> {
         let believed = lock(&self.known).get(container).cloned().unwrap_or_default();
-        let names: Vec<_> = believed.iter().map(|link| link.name.clone()).collect();
-        if names.is_empty() {
-            return Ok(believed);
+        if believed.is_empty() {
+            return Ok((believed, ObservedInterface::Unseen));
         }
-        let missing = self.worker.run(move |host| netlink::missing(host, &names)).await?;
-        for name in &missing {
-            self.forget(container, name);
-        }
-        Ok(believed.into_iter().filter(|link| !missing.contains(&link.name)).collect())
+        let (known, container) = (Arc::clone(&self.known), container.clone());
+        let look = move |host: &mut Connection| -> Result<_, Error> {
+            let missing = netlink::missing(host, believed.iter().map(|link| &link.name))?;
+            for name in &missing {
+                forget(&known, &container, name);
+            }
+            let there = |link: &ObservedLink| !missing.contains(&link.name);
+            let links: Vec<_> = believed.into_iter().filter(there).collect();
+            // A link of another start lies in another namespace; without one, there is nothing to see.
+            let end = |wanted: &Wanted| links.iter().any(|link| link.start == wanted.start);
+            let interface = match wanted.filter(end) {
+                Some(Wanted { pid, start: _, name, gateways }) => {
+                    let netns = netns::of_container(pid, &container)?;
+                    netlink::observe(&name, &gateways, &netns)?
+                }
+                None => ObservedInterface::Unseen,
+            };
+            Ok((links, interface))
+        };
+        // Refused work is no failure of the worker's.
+        self.worker.run(move |host| Ok(look(host))).await?
     }
 
     /// Makes a veth pair into a namespace; nothing of it is left on failure.
@@ -88,15 +124,6 @@ impl Links {
             Ok(created)
         };
         Ok(self.worker.run(create).await?)
-    }
-
-    /// How the container's end of a link is now.
-    pub(crate) async fn interface(
-        &self,
-        name: LinkName,
-        netns: OwnedFd,
-    ) -> Result<ObservedInterface, Error> {
-        Ok(self.worker.run(move |_| netlink::observe(&name, &netns)).await?)
     }
 
     /// Puts the container's end of a link right.
@@ -113,17 +140,17 @@ impl Links {
         let _permit = self.deleting.acquire().await?;
         let link = name.clone();
         spawn_blocking(move || netlink::delete(&link)).await.map_err(io::Error::other)??;
-        self.forget(container, name);
+        forget(&self.known, container, name);
         Ok(())
     }
+}
 
-    fn forget(&self, container: &ContainerId, name: &LinkName) {
-        let mut known = lock(&self.known);
-        if let Some(links) = known.get_mut(container) {
-            links.retain(|link| link.name != *name);
-            if links.is_empty() {
-                known.remove(container);
-            }
+fn forget(known: &Mutex<Known>, container: &ContainerId, name: &LinkName) {
+    let mut known = lock(known);
+    if let Some(links) = known.get_mut(container) {
+        links.retain(|link| link.name != *name);
+        if links.is_empty() {
+            known.remove(container);
         }
     }
 }

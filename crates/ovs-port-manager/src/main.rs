@@ -16,6 +16,7 @@ mod failpoint;
 mod gathering;
 mod links;
 mod logging;
+mod memory;
 mod netlink;
 mod netns;
 mod preflight;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    memory::share_one_pool();
     match cli::Cli::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

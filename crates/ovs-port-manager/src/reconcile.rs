@@ -24,6 +24,7 @@ use crate::apply::World;
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
 use crate::gathering::Gathering;
+use crate::memory;
 use crate::netlink::News;
 use crate::service_manager;
 use look::{Attached, Look, Observer, Standing};
@@ -37,6 +38,8 @@ const READY: Duration = Duration::from_secs(10);
 const STANDBY: Duration = Duration::from_secs(1);
 /// How long a loss may yet turn out to be the end of a container.
 const END: Duration = Duration::from_millis(20);
+/// After so many looks that ended together, memory is given back.
+const MANY: usize = 64;
 /// How long work that has begun may take to finish at the end.
 const FINISH: Duration = Duration::from_secs(4);
 
@@ -67,6 +70,8 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Looks that have ended since there was no work.
+    looks: usize,
     /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
     /// there would have to be another.
     followed: bool,
@@ -132,6 +137,7 @@ impl Reconciler {
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            looks: 0,
             followed: false,
             resync_interval,
             detach_on_exit,
@@ -279,7 +285,10 @@ impl Reconciler {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Look(look) => self.finish_look(*look),
+            Done::Look(look) => {
+                self.looks += 1;
+                self.finish_look(*look);
+            }
             Done::Survey(result) => self.finish_survey(result),
             Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");
@@ -288,6 +297,9 @@ impl Reconciler {
                 // Peers find the container all the same, only later.
                 debug!(container = container.short(), reason, "could not announce the addresses");
             }
+        }
+        if self.work.is_empty() && std::mem::take(&mut self.looks) >= MANY {
+            memory::give_back();
         }
     }
 

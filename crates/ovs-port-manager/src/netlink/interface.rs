@@ -7,7 +7,7 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface};
 
 use super::connection::{Connection, Request};
@@ -36,8 +36,9 @@ pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
     Ok(replaced)
 }
 
-/// How an interface is now.
-pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
+/// How an interface is now. Of the default routes through it those of families that have one of `gateways`
+/// are looked at: listing routes is most of the work.
+pub(super) fn observe(name: &LinkName, gateways: &[IpAddr]) -> Result<ObservedInterface, Error> {
     let mut connection = Connection::open()?;
     let link = match get(&mut connection, name) {
         Ok(link) => link,
@@ -45,9 +46,13 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
         Err(error) => return Err(error),
     };
     let index = link.header.index;
-    let mut gateways = route::defaults(&mut connection, true)?;
-    gateways.extend(route::defaults(&mut connection, false)?);
-    let through = gateways.into_iter().filter(|route| route.link == Some(index));
+    let mut routes = Vec::new();
+    for ipv4 in [true, false] {
+        if gateways.iter().any(|gateway| gateway.is_ipv4() == ipv4) {
+            routes.extend(route::defaults(&mut connection, ipv4)?);
+        }
+    }
+    let through = routes.into_iter().filter(|route| route.link == Some(index));
     Ok(ObservedInterface::Present {
         up: link.header.flags.contains(LinkFlags::Up),
         mac: link.attributes.iter().find_map(|attribute| match attribute {
@@ -91,6 +96,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
 pub(super) fn get(connection: &mut Connection, name: &LinkName) -> Result<LinkMessage, Error> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::IfName(name.to_string()));
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let what = format!("find {name}");
     match connection.get(RouteNetlinkMessage::GetLink(request), &what)? {
         RouteNetlinkMessage::NewLink(link) => Ok(link),

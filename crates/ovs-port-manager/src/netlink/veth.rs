@@ -1,5 +1,6 @@
 //! veth pairs: made in one request, deleted, listed.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -52,8 +53,12 @@ pub(crate) fn create(
 }
 
 /// How an interface inside the namespace is now. On a plain thread, as [`create`].
-pub(crate) fn observe(interface: &LinkName, netns: &OwnedFd) -> Result<ObservedInterface, Error> {
-    inside(netns, || interface::observe(interface))
+pub(crate) fn observe(
+    interface: &LinkName,
+    gateways: &[IpAddr],
+    netns: &OwnedFd,
+) -> Result<ObservedInterface, Error> {
+    inside(netns, || interface::observe(interface, gateways))
 }
 
 /// Puts an interface inside the namespace right. On a plain thread, as [`create`].
@@ -70,9 +75,9 @@ pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
 }
 
 /// Those of the links that do not exist.
-pub(crate) fn missing(
+pub(crate) fn missing<'a>(
     connection: &mut Connection,
-    names: &[LinkName],
+    names: impl Iterator<Item = &'a LinkName>,
 ) -> Result<Vec<LinkName>, Error> {
     let mut missing = Vec::new();
     for name in names {

@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use port_plan::{
-    ContainerId, Defaults, Desired, LinkName, Observed, ObservedInterface, PortSpec, Start, State,
-    Step, plan,
+    ContainerId, Defaults, Desired, LinkName, Observed, PortSpec, Start, State, Step, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -16,7 +15,7 @@ use crate::announce;
 use crate::apply::{self, Subject, World};
 use crate::docker::{self, Docker};
 use crate::gathering::{Coming, Gathering};
-use crate::links;
+use crate::links::{self, Wanted};
 use crate::netns;
 
 /// All that a look needs. It observes and applies; the plan alone decides.
@@ -76,7 +75,11 @@ pub(super) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Step(apply::Error::Netns(netns::Error::Gone { .. })))
+        matches!(
+            self,
+            Self::Step(apply::Error::Netns(netns::Error::Gone { .. }))
+                | Self::Links(links::Error::Netns(netns::Error::Gone { .. }))
+        )
     }
 }
 
@@ -97,7 +100,8 @@ impl Observer {
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
-            self.docker.inspect(id).await?
+            // Of many looks under way few inspect: the others need no room for it.
+            Box::pin(self.docker.inspect(id)).await?
         };
         let mut running = None;
         let desired = match &container {
@@ -155,7 +159,7 @@ impl Observer {
             {
                 coming.arrive().await;
             }
-            self.world.apply(subject, step).await?;
+            Box::pin(self.world.apply(subject, step)).await?;
         }
         Ok(())
     }
@@ -186,17 +190,16 @@ impl Observer {
             Desired::Port(spec) => self.world.switch.bridge(&spec.bridge),
             Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => None,
         };
-        let links = self.world.links.of(container).await?;
-        let interface = match (desired, running) {
-            // A link of another start lies in another namespace; without one, there is nothing to see.
-            (Desired::Port(spec), Some((pid, start)))
-                if links.iter().any(|link| link.start == *start) =>
-            {
-                let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
-                self.world.links.interface(spec.key.interface.clone(), netns).await?
-            }
-            _ => ObservedInterface::Unseen,
+        let wanted = match (desired, running) {
+            (Desired::Port(spec), Some((pid, start))) => Some(Wanted {
+                pid: *pid,
+                start: start.clone(),
+                name: spec.key.interface.clone(),
+                gateways: spec.gateways.clone(),
+            }),
+            _ => None,
         };
+        let (links, interface) = self.world.links.look(container, wanted).await?;
         Ok(Observed { bridge, ports: self.world.switch.ports_of(container), links, interface })
     }
 

@@ -80,7 +80,9 @@ fn an_attach_and_a_detach_cost() -> Result<()> {
     stage.wait_announced(&daemon, 3)?;
     // Whether its link has gone by itself before it is asked for is a matter of luck.
     let after = stage.count(&daemon)?.since(&before);
-    check(&Counts { netlink_calls: 0, netlink_messages: 0, ..after }, &expect![[r#"
+    check(
+        &Counts { netlink_calls: 0, netlink_messages: 0, ..after },
+        &expect![[r#"
         Counts {
             inspections: 2,
             netlink_calls: 0,
@@ -88,7 +90,8 @@ fn an_attach_and_a_detach_cost() -> Result<()> {
             transactions: 2,
             bytes: 983,
         }
-    "#]]);
+    "#]],
+    );
     Ok(())
 }
 
