@@ -30,6 +30,8 @@ openssl       openssl             used by ovs-pki
 ovs-vswitchd  openvswitch-switch  the switch of the end-to-end tests
 ovs-vsctl     openvswitch-switch  judges the product from outside
 busybox       busybox-static      the contents of the test image; must be static
+ovs-docker    openvswitch-switch  what the benchmark compares with
+uuidgen       uuid-runtime        used by ovs-docker
 ip            iproute2            judges the product from outside
 ethtool       ethtool             sets offloads in test containers
 unshare       util-linux          makes the namespaces of the tests

@@ -80,6 +80,14 @@ impl Links {
         Ok(self.worker.run(list).await?)
     }
 
+    /// The links that one container had when it was last looked at.
+    ///
+    /// Where they are only to be deleted that is enough, and the kernel need not be asked: while it takes
+    /// apart the namespaces of those that have ended, it answers nobody.
+    pub(crate) fn believed(&self, container: &ContainerId) -> Vec<ObservedLink> {
+        lock(&self.known).get(container).cloned().unwrap_or_default()
+    }
+
     /// The links of one container that are still there, and how the interface is that the container wants,
     /// if one of them can be its other end.
     pub(crate) async fn look(
@@ -87,7 +95,7 @@ impl Links {
         container: &ContainerId,
         wanted: Option<Wanted>,
     ) -> Result<(Vec<ObservedLink>, ObservedInterface), Error> {
-        let believed = lock(&self.known).get(container).cloned().unwrap_or_default();
+        let believed = self.believed(container);
         if believed.is_empty() {
             return Ok((believed, ObservedInterface::Unseen));
         }

@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use port_plan::{
-    ContainerId, Defaults, Desired, LinkName, Observed, PortSpec, Start, State, Step, plan,
+    ContainerId, Defaults, Desired, LinkName, Observed, ObservedInterface, PortSpec, Start, State,
+    Step, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -199,7 +200,10 @@ impl Observer {
             }),
             _ => None,
         };
-        let (links, interface) = self.world.links.look(container, wanted).await?;
+        let (links, interface) = match running {
+            Some(_) => self.world.links.look(container, wanted).await?,
+            None => (self.world.links.believed(container), ObservedInterface::Unseen),
+        };
         Ok(Observed { bridge, ports: self.world.switch.ports_of(container), links, interface })
     }
 

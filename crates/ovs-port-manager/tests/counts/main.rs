@@ -8,8 +8,11 @@
 //! A change that costs more, or less, has to change the numbers here, on purpose:
 //! `UPDATE_EXPECT=1 cargo test -p ovs-port-manager --test counts`.
 
+// The benchmark uses more of them.
+#[allow(dead_code)]
 #[path = "../../benches/suite/engine/mod.rs"]
 mod engine;
+#[allow(dead_code)]
 #[path = "../../benches/suite/http.rs"]
 mod http;
 

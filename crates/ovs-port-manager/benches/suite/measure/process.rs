@@ -47,7 +47,7 @@ fn field(status: &str, name: &str) -> Option<u64> {
     value.split_whitespace().next()?.parse().ok()
 }
 
-/// The processor time of a process in nanoseconds: its CPU-time clock (clock_getcpuclockid(3)).
+/// The processor time of a process in nanoseconds: its CPU-time clock (`clock_getcpuclockid(3)`).
 pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let mut clock = 0;
