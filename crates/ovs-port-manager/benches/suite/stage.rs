@@ -75,7 +75,8 @@ impl Stage {
     pub(crate) fn fill(&self, count: usize) -> Result<usize> {
         let (mut links, mut operations, mut names) = (String::new(), String::new(), Vec::new());
         for number in 0..count {
-            writeln!(links, "link add other{number} up type veth peer name rehto{number} up")?;
+            writeln!(links, "link add other{number} up type veth peer name rehto{number}")?;
+            writeln!(links, "link set rehto{number} up")?;
             write!(
                 operations,
                 r#"{{"op":"insert","table":"Port","row":{{"name":"other{number}","interfaces":["named-uuid","i{number}"]}},"uuid-name":"p{number}"}},{{"op":"insert","table":"Interface","row":{{"name":"other{number}"}},"uuid-name":"i{number}"}},"#
