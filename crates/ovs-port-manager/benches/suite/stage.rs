@@ -84,6 +84,9 @@ impl Stage {
             names.push(format!(r#"["named-uuid","p{number}"]"#));
         }
         if count > 0 {
+            // What a thousand far ends multicast when they come up, ovs-vswitchd would pass on to a thousand.
+            let quiet = "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6";
+            self.lab.run("sh", &["-c", quiet])?;
             self.ip_batch(&links)?;
             let ports = names.join(",");
             let bridge = format!(
