@@ -12,7 +12,7 @@ help:
 	@echo "make demo   see the main job done in a private lab"
 	@echo "make test   all tests, against a real Docker, Open vSwitch and kernel"
 	@echo "make lint   formatting, clippy, generated files"
-	@echo "make bench  how long a container waits for its network (release build)"
+	@echo "make bench  what it costs, beside the least possible and ovs-docker (release build)"
 	@echo "make bench-ovsdb  the OVSDB client beside ovs-vsctl and the Python IDL"
 	@echo "make soak   random containers and faults for an hour (MINUTES=, SEED=)"
 	@echo "make fault-matrix  each fault under each load, at every boundary between steps"
