@@ -35,7 +35,7 @@ lint:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 bench: deps
-	$(if $(SUDO),$(AS_ROOT)) $(CARGO) bench --locked -p ovs-port-manager --bench attach
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) bench --locked -p ovs-port-manager --bench suite
 
 # Beside ovs-vsctl, a raw socket and the Python IDL, which it installs with pip under target/.
 bench-ovsdb: deps

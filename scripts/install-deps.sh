@@ -27,11 +27,18 @@ ovs-ofctl     openvswitch-common  shows ports and flows in tests
 ovs-pki       openvswitch-common  makes certificates for the tests of ssl
 openssl       openssl             used by ovs-pki
 /usr/share/ovn/ovn-nb.ovsschema ovn-central another schema for the tests of the code generator
+ovs-docker    openvswitch-common  compared with its namesake of this program
+uuidgen       uuid-runtime        used by ovs-docker
 ovs-vswitchd  openvswitch-switch  the switch of the end-to-end tests
 ovs-vsctl     openvswitch-switch  judges the product from outside
 busybox       busybox-static      the contents of the test image; must be static
 ip            iproute2            judges the product from outside
+iperf3        iperf3              measures rates in tests
+tcpdump       tcpdump             sees packets in tests
 ethtool       ethtool             sets offloads in test containers
+prometheus    prometheus          scrapes the metrics in tests
+promtool      prometheus          judges the metrics
+curl          curl                asks the daemon in the commands of docs/
 unshare       util-linux          makes the namespaces of the tests
 nsenter       util-linux          enters them
 setpriv       util-linux          takes rights away in tests

@@ -33,7 +33,7 @@ mod tests {
     fn the_readme_names_every_label() {
         let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
         for label in labels::LABELS {
-            assert!(readme.contains(&format!("| `{}` |", label.name)), "{}", label.name);
+            assert!(readme.contains(&format!("`ovs.{}`", label.key)), "{}", label.key);
         }
     }
 }

@@ -1,19 +1,23 @@
-//! `cargo xtask codegen`: the command line of this crate's library.
+//! `cargo xtask codegen` and `cargo xtask docs`: the command line of this crate's library.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use xtask::codegen::{self, File};
+use xtask::docs;
 
 const USAGE: &str = "usage: cargo xtask codegen [SCHEMA]
        cargo xtask codegen SCHEMA MODULE [TABLE | TABLE.COLUMN]...
+       cargo xtask docs
 
 With at most a schema: writes the typed rows of crates/ovsdb/src/tables anew, from
 the vswitch.ovsschema that Open vSwitch installed, or from SCHEMA.
 
 With a module, a path such as src/nb: writes typed rows for another crate that
 depends on ovsdb, for the tables and columns named, or for all of them, to
-MODULE.rs and the folder MODULE.";
+MODULE.rs and the folder MODULE.
+
+docs: writes docs/labels.md anew, from the label table.";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -30,6 +34,7 @@ fn main() -> Result<()> {
             let files = codegen::generate_module(Path::new(schema), name, &wanted)?;
             write(path.parent().unwrap_or(Path::new("")), files)
         }
+        ["docs"] => Ok(std::fs::write(docs::labels_page(), docs::labels_text())?),
         _ => bail!("{USAGE}"),
     }
 }

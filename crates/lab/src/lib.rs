@@ -30,6 +30,7 @@ mod namespaces;
 mod ovs;
 mod requirements;
 mod service;
+mod tap;
 mod wait;
 
 pub use rustix::process::Signal;
@@ -39,4 +40,5 @@ pub use daemon::{Daemon, ended_by};
 pub use image::{IMAGE, WWW_TEXT};
 pub use lab::Lab;
 pub use service::Service;
+pub use tap::Tap;
 pub use wait::wait_for;

@@ -1,14 +1,17 @@
 //! Carrying out steps, one at a time.
 
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use port_plan::{ContainerId, Step};
-use tracing::info;
+use port_plan::{ContainerId, Guards, LinkName, PortConfig, Step};
+use tracing::{debug, info};
 
+use crate::error_chain::chain;
 use crate::failpoint;
 use crate::links::{self, Links};
 use crate::netns;
+use crate::openflow::{self, OpenFlow};
 use crate::switch::{self, Switch};
 
 /// Why a step could not be carried out.
@@ -20,8 +23,17 @@ pub(crate) enum Error {
     Link(#[from] links::Error),
     #[error(transparent)]
     Netns(#[from] netns::Error),
+    #[error(transparent)]
+    OpenFlow(#[from] openflow::Error),
     #[error("the container has no first process")]
     NoProcess,
+}
+
+impl Error {
+    /// The container ended meanwhile, which is ordinary.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Netns(netns::Error::Gone { .. }))
+    }
 }
 
 /// What steps are carried out on.
@@ -29,6 +41,7 @@ pub(crate) enum Error {
 pub(crate) struct World {
     pub(crate) switch: Switch,
     pub(crate) links: Arc<Links>,
+    pub(crate) openflow: OpenFlow,
 }
 
 /// The container that a step is for.
@@ -48,6 +61,29 @@ impl Subject<'_> {
 }
 
 impl World {
+    /// The switch of a database, and this namespace's links.
+    pub(crate) fn new(switch: Switch) -> Self {
+        let of = switch.clone();
+        let openflow =
+            OpenFlow::beside(switch.endpoint(), Arc::new(move |bridge| of.ofports(bridge)));
+        Self { switch, links: Links::new().into(), openflow }
+    }
+
+    /// The settings of a port to be made, after its guards have been put there for the number that it will have.
+    async fn guarded<'a>(
+        &self,
+        bridge: &LinkName,
+        config: &'a PortConfig,
+        guards: &Guards,
+    ) -> Result<Cow<'a, PortConfig>, Error> {
+        if guards.is_empty() {
+            return Ok(Cow::Borrowed(config));
+        }
+        let number = config.ofport_request.unwrap_or_else(|| self.switch.free_ofport(bridge));
+        self.openflow.prepare(bridge, number, guards).await?;
+        Ok(Cow::Owned(PortConfig { ofport_request: Some(number), ..config.clone() }))
+    }
+
     /// Carries out one step and says so.
     pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
         failpoint::boundary();
@@ -69,17 +105,36 @@ impl World {
                 self.links.delete(subject.id, link).await?;
                 link
             }
-            Step::AddPort { bridge, port, vlan, key, container_name, start } => {
+            Step::AddPort { bridge, port, config, guards, key, container_name, start } => {
                 let ids = switch::Ids { key, container_name, start };
-                self.switch.add_port(bridge, port, *vlan, &ids).await?;
+                let config = self.guarded(bridge, config, guards).await?;
+                let added = self.switch.add_port(bridge, port, &config, &ids).await;
+                if let (Err(_), Some(number), false) =
+                    (&added, config.ofport_request, guards.is_empty())
+                {
+                    // The next try takes another number. What cannot be forgotten now goes with the connection.
+                    let _ = self.openflow.forget(bridge, number).await;
+                }
+                added?;
                 port
             }
-            Step::SetTag { port, vlan } => {
-                self.switch.set_tag(port, *vlan).await?;
+            Step::SetPort { bridge, port, key, changes } => {
+                self.switch.set_port(bridge, port, key, changes).await?;
                 port
+            }
+            Step::Destroy(leftover) => {
+                self.switch.destroy(leftover).await?;
+                &leftover.interface
             }
             Step::DelPort { bridge, port } => {
+                let number = self.switch.ofport(port);
                 self.switch.del_port(bridge, port).await?;
+                if let Some(number) = number
+                    && let Err(error) = self.openflow.forget(bridge, number).await
+                {
+                    // They are deleted when the switch is connected anew.
+                    debug!(%bridge, %port, "its flows are still there: {}", chain(&error));
+                }
                 port
             }
         };

@@ -1,15 +1,20 @@
 //! The configuration: defaults, under a file, under the environment, under flags.
 
+mod access;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ::config::{Environment, File, FileFormat};
-use port_plan::{Datapath, LinkName};
+use port_plan::{Datapath, InvalidLinkName, LinkName, Policy, Pool};
 use serde::{Deserialize, Deserializer, de};
+
+use access::{PoolEntry, RuleEntry};
 
 use crate::docker;
 
@@ -20,6 +25,11 @@ const PLACES: [&str; 2] =
 const PREFIX: &str = "OVS_PORT_MANAGER";
 /// The variable that names the file; it is no option of the file's.
 pub(crate) const FILE_VARIABLE: &str = "OVS_PORT_MANAGER_CONFIG";
+
+/// Where the commands find the daemon.
+const CONTROL_SOCKET: &str = "/run/ovs-port-manager.sock";
+/// Where Prometheus finds it.
+const HTTP: &str = "127.0.0.1:9472";
 
 /// Every option, each given or not: one layer of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, clap::Args)]
@@ -59,6 +69,29 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) datapath_type: Option<DatapathType>,
 
+    /// Ports that the label ovs.mirror may name, separated by commas [default: none]
+    #[arg(long, value_name = "NAMES")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) mirror_ports: Option<Names>,
+
+    /// Bridges on which a port may send its own MAC address and addresses alone, separated by commas [default: none]
+    #[arg(long, value_name = "NAMES")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) port_security: Option<Names>,
+
+    /// Whether labels count that a container has from its image: ignore or trust [default: ignore]
+    #[arg(long, value_name = "ignore|trust")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) image_labels: Option<ImageLabels>,
+
+    /// Addresses for `ovs.ip_address=auto`. In the file alone.
+    #[arg(skip)]
+    pub(crate) pools: Option<Vec<PoolEntry>>,
+
+    /// Who may ask for what. In the file alone.
+    #[arg(skip)]
+    pub(crate) policy: Option<Vec<RuleEntry>>,
+
     /// Seconds between looks at everything, 0 for never [default: 60]
     #[arg(long, value_name = "SECONDS")]
     #[serde(default, deserialize_with = "parsed")]
@@ -73,6 +106,22 @@ pub(crate) struct Options {
     #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) wait_for_services: Option<bool>,
+
+    /// Socket that status and explain ask, none for no such socket
+    /// [default: /run/ovs-port-manager.sock]
+    #[arg(long, value_name = "PATH|none")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) control_socket: Option<ControlSocket>,
+
+    /// Group that may use the control socket, besides root [default: root]
+    #[arg(long, value_name = "GROUP")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) control_group: Option<String>,
+
+    /// Address for metrics, health and API over HTTP, none for no HTTP [default: 127.0.0.1:9472]
+    #[arg(long, value_name = "ADDRESS:PORT|none")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) http: Option<HttpAddress>,
 
     /// How much to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
@@ -93,9 +142,17 @@ pub(crate) struct Config {
     pub(crate) default_bridge: LinkName,
     pub(crate) default_interface: LinkName,
     pub(crate) datapath_type: DatapathType,
+    pub(crate) mirror_ports: Names,
+    pub(crate) port_security: Names,
+    pub(crate) image_labels: ImageLabels,
+    pub(crate) pools: Vec<Pool>,
+    pub(crate) policy: Policy,
     pub(crate) resync_interval: Seconds,
     pub(crate) detach_on_exit: bool,
     pub(crate) wait_for_services: bool,
+    pub(crate) control_socket: ControlSocket,
+    pub(crate) control_group: Option<String>,
+    pub(crate) http: HttpAddress,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }
@@ -112,6 +169,25 @@ pub(crate) enum DatapathType {
 /// A whole number of seconds, at most a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seconds(pub(crate) u64);
+
+/// What labels count for that a container has from its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ImageLabels {
+    Ignore,
+    Trust,
+}
+
+/// Where the control socket is, if there is to be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ControlSocket(pub(crate) Option<PathBuf>);
+
+/// Where HTTP is served, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HttpAddress(pub(crate) Option<SocketAddr>);
+
+/// Names of links, separated by commas; none if the text is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names(pub(crate) Vec<LinkName>);
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,15 +229,28 @@ impl Config {
         let file = file.map_or_else(|| Ok(Options::default()), read_file)?;
         let variables = read_environment(variables)?;
         let given = flags.over(variables).over(file);
+        let default_bridge = or_default(given.default_bridge, "default_bridge", "ovsbr0")?;
+        let invalid =
+            |key: &'static str| move |reason| Error::Invalid { layer: key.to_owned(), reason };
+        let pools = given.pools.unwrap_or_default();
+        let pools = pools.into_iter().map(|entry| entry.pool(&default_bridge));
         Ok(Self {
             docker: or_default(given.docker, "docker", "unix:///var/run/docker.sock")?,
             ovsdb: or_default(given.ovsdb, "ovsdb", "unix:/var/run/openvswitch/db.sock")?,
-            default_bridge: or_default(given.default_bridge, "default_bridge", "ovsbr0")?,
+            pools: pools.collect::<Result<_, _>>().map_err(invalid("pools"))?,
+            policy: access::policy(given.policy.unwrap_or_default()).map_err(invalid("policy"))?,
+            default_bridge,
             default_interface: or_default(given.default_interface, "default_interface", "eth1")?,
             datapath_type: given.datapath_type.unwrap_or(DatapathType::Auto),
+            port_security: given.port_security.unwrap_or_default(),
+            image_labels: given.image_labels.unwrap_or(ImageLabels::Ignore),
+            mirror_ports: given.mirror_ports.unwrap_or_default(),
             resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
             wait_for_services: given.wait_for_services.unwrap_or(false),
+            control_socket: or_default(given.control_socket, "control_socket", CONTROL_SOCKET)?,
+            control_group: given.control_group,
+            http: or_default(given.http, "http", HTTP)?,
             log_level: given.log_level.unwrap_or(LogLevel(tracing::Level::INFO)),
             log_format: given.log_format.unwrap_or(LogFormat::Text),
         })
@@ -177,9 +266,17 @@ impl Options {
             default_bridge: self.default_bridge.or(under.default_bridge),
             default_interface: self.default_interface.or(under.default_interface),
             datapath_type: self.datapath_type.or(under.datapath_type),
+            port_security: self.port_security.or(under.port_security),
+            image_labels: self.image_labels.or(under.image_labels),
+            pools: self.pools.or(under.pools),
+            policy: self.policy.or(under.policy),
+            mirror_ports: self.mirror_ports.or(under.mirror_ports),
             resync_interval: self.resync_interval.or(under.resync_interval),
             detach_on_exit: self.detach_on_exit.or(under.detach_on_exit),
             wait_for_services: self.wait_for_services.or(under.wait_for_services),
+            control_socket: self.control_socket.or(under.control_socket),
+            control_group: self.control_group.or(under.control_group),
+            http: self.http.or(under.http),
             log_level: self.log_level.or(under.log_level),
             log_format: self.log_format.or(under.log_format),
         }
@@ -245,6 +342,27 @@ impl FromStr for DatapathType {
     }
 }
 
+impl FromStr for ImageLabels {
+    type Err = NotOneOf;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "ignore" => Ok(Self::Ignore),
+            "trust" => Ok(Self::Trust),
+            _ => Err(NotOneOf("ignore, trust")),
+        }
+    }
+}
+
+impl FromStr for Names {
+    type Err = InvalidLinkName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
 /// Why a text is not a number of [`Seconds`].
 #[derive(Debug, thiserror::Error)]
 #[error("not a number of seconds between 0 and {}", Seconds::MAX)]
@@ -261,6 +379,39 @@ impl FromStr for Seconds {
         match text.parse() {
             Ok(seconds @ 0..=Self::MAX) => Ok(Self(seconds)),
             _ => Err(InvalidSeconds),
+        }
+    }
+}
+
+/// Why a text is not a [`ControlSocket`].
+#[derive(Debug, thiserror::Error)]
+#[error("neither an absolute path nor none")]
+pub(crate) struct InvalidControlSocket;
+
+impl FromStr for ControlSocket {
+    type Err = InvalidControlSocket;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            path if Path::new(path).is_absolute() => Ok(Self(Some(path.into()))),
+            _ => Err(InvalidControlSocket),
+        }
+    }
+}
+
+/// Why a text is not an [`HttpAddress`].
+#[derive(Debug, thiserror::Error)]
+#[error("neither ADDRESS:PORT, such as 127.0.0.1:9472, nor none")]
+pub(crate) struct InvalidHttpAddress;
+
+impl FromStr for HttpAddress {
+    type Err = InvalidHttpAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            address => address.parse().map(|it| Self(Some(it))).map_err(|_| InvalidHttpAddress),
         }
     }
 }

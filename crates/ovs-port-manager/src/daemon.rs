@@ -1,24 +1,27 @@
 //! `run`: connects to everything, then reconciles until told to stop.
 
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use port_plan::{Backoff, Datapath, Defaults};
+use port_plan::{Backoff, Datapath, Defaults, Rules};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::apply::World;
-use crate::config::{Config, DatapathType, Options};
+use crate::board::Board;
+use crate::config::{Config, DatapathType, ImageLabels, Options};
 use crate::docker::Docker;
 use crate::error_chain::chain;
 use crate::links::Links;
 use crate::logging::{self, Logging};
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
-use crate::{datapath, preflight};
+use crate::{control, datapath, http, preflight, privileges};
 
 /// The longest pause between tries to reach Docker and OVSDB at the start.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -45,19 +48,57 @@ struct Signals {
 }
 
 /// Runs until SIGTERM or SIGINT. SIGHUP re-reads the configuration and looks at everything.
-#[tokio::main(worker_threads = 2)]
-pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
+pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
     let logging = logging::start(config.log_level, sources.verbosity, config.log_format);
+    let control = control_socket(&config);
+    privileges::reduce(&sockets(&config))?;
+    // From here on there are other threads, which have the capabilities that are left.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(serve(sources, config, logging, control))
+}
+
+/// The sockets in the file system that the daemon connects to.
+fn sockets(config: &Config) -> Vec<PathBuf> {
+    let ovsdb = match &config.ovsdb {
+        ovsdb::Endpoint::Unix(path) => Some(path.clone()),
+        _ => None,
+    };
+    ovsdb.into_iter().chain([config.docker.path().to_owned()]).collect()
+}
+
+/// The socket that commands ask. The network is worth more: without it, the daemon goes on.
+fn control_socket(config: &Config) -> Option<UnixListener> {
+    let path = config.control_socket.0.as_deref()?;
+    match control::listen(path, config.control_group.as_deref()) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            warn!(
+                "no control socket, so status and explain will not ask this daemon: {}",
+                chain(&error)
+            );
+            None
+        }
+    }
+}
+
+async fn serve(
+    sources: Sources,
+    config: Config,
+    logging: Logging,
+    control: Option<UnixListener>,
+) -> anyhow::Result<()> {
     // From here on: a signal that comes early must not kill what has begun.
     let mut signals = Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         hangup: signal(SignalKind::hangup())?,
     };
-    preflight::capabilities()?;
     let settings = settings(&config)?;
-    let Some((switch, docker)) = connect(&config, &mut signals).await? else {
+    let board = Arc::new(Board::new());
+    http::serve(&board, control, config.http.0)?;
+    let Some((mut switch, docker)) = connect(&config, &mut signals).await? else {
         return Ok(());
     };
     info!(
@@ -65,14 +106,15 @@ pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
         docker = %config.docker,
         ovsdb = %config.ovsdb,
         bridge = %config.default_bridge,
-        datapath = %settings.defaults.datapath,
+        datapath = %settings.rules.defaults.datapath,
         "started"
     );
-    let world = World { switch, links: Links::new().into() };
+    let mandate = switch.claim()?;
+    let world = World::new(switch);
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
     let news = Links::watch()?;
-    Reconciler::new(docker, world, settings).run(news, steering).await;
+    Reconciler::new(docker, world, mandate, settings, board).run(news, steering).await;
     Ok(())
 }
 
@@ -101,7 +143,8 @@ async fn connect(
     }
 }
 
-async fn try_connect(config: &Config) -> anyhow::Result<(Switch, Docker)> {
+/// Connects to OVSDB and Docker, or says what is missing and what to do.
+pub(crate) async fn try_connect(config: &Config) -> anyhow::Result<(Switch, Docker)> {
     if let ovsdb::Endpoint::Unix(path) = &config.ovsdb {
         preflight::ovsdb_socket(path)?;
     }
@@ -143,6 +186,9 @@ fn reread(sources: &Sources, config: &mut Config, logging: &Logging) -> anyhow::
     let fixed = [
         ("docker", new.docker != config.docker),
         ("ovsdb", new.ovsdb != config.ovsdb),
+        ("control_socket", new.control_socket != config.control_socket),
+        ("control_group", new.control_group != config.control_group),
+        ("http", new.http != config.http),
         ("log_format", new.log_format != config.log_format),
     ];
     for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
@@ -154,12 +200,20 @@ fn reread(sources: &Sources, config: &mut Config, logging: &Logging) -> anyhow::
     Ok(settings)
 }
 
-fn settings(config: &Config) -> anyhow::Result<Settings> {
+/// What the configuration says of the work.
+pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
     Ok(Settings {
-        defaults: Defaults {
-            bridge: config.default_bridge.clone(),
-            interface: config.default_interface.clone(),
-            datapath: datapath_of(config.datapath_type)?,
+        rules: Rules {
+            defaults: Defaults {
+                bridge: config.default_bridge.clone(),
+                interface: config.default_interface.clone(),
+                datapath: datapath_of(config.datapath_type)?,
+            },
+            mirror_ports: config.mirror_ports.0.iter().cloned().collect(),
+            port_security: config.port_security.0.iter().cloned().collect(),
+            pools: config.pools.clone(),
+            trust_image_labels: config.image_labels == ImageLabels::Trust,
+            policy: config.policy.clone(),
         },
         resync_interval: Some(Duration::from_secs(config.resync_interval.0))
             .filter(|interval| !interval.is_zero()),

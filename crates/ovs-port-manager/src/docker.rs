@@ -2,11 +2,12 @@
 //!
 //! An event says "look at this container again" and nothing more: what is true is asked for afterwards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error as BollardError;
@@ -22,6 +23,8 @@ use tracing::{info, warn};
 const ANSWER: Duration = Duration::from_secs(5);
 /// The longest pause between tries to connect again: Docker is near, and asking costs next to nothing.
 const RECONNECT: Duration = Duration::from_secs(1);
+/// Images whose labels are remembered.
+const IMAGES: usize = 1024;
 /// Events that change whether a container has a network namespace.
 const EVENTS: [&str; 3] = ["start", "die", "destroy"];
 
@@ -71,8 +74,12 @@ pub(crate) enum Error {
 pub(crate) enum Event {
     /// The stream is open (again): whatever happened before is unknown, so look at everything.
     Connected,
-    /// Something happened to this container.
+    /// The stream has ended; a new one will follow.
+    Disconnected,
+    /// Something happened to this container, which has labels of ours.
     Container(ContainerId),
+    /// This container has ended, and has no label of ours.
+    Ended(ContainerId),
 }
 
 /// A connection to one engine. Cheap to clone.
@@ -80,7 +87,11 @@ pub(crate) enum Event {
 pub(crate) struct Docker {
     client: bollard::Docker,
     endpoint: Endpoint,
+    images: Arc<Mutex<HashMap<String, Labels>>>,
 }
+
+/// The labels of an image.
+type Labels = BTreeMap<String, String>;
 
 impl Docker {
     /// Connects and makes sure that the engine answers.
@@ -97,7 +108,13 @@ impl Docker {
         let silent = |_| Error::Silent { endpoint: endpoint.clone() };
         let client =
             timeout(ANSWER, client.negotiate_version()).await.map_err(silent)?.map_err(engine)?;
-        Ok(Self { client, endpoint: endpoint.clone() })
+        Ok(Self { client, endpoint: endpoint.clone(), images: Arc::default() })
+    }
+
+    /// The engine's version.
+    pub(crate) async fn version(&self) -> Result<String, Error> {
+        let version = self.ask("tell its version", self.client.version()).await?;
+        version.version.ok_or_else(|| self.incomplete("a version"))
     }
 
     /// The containers that run now and have a label of ours.
@@ -115,11 +132,21 @@ impl Docker {
 
     /// One container, or `None` if there is none of that id.
     pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
-        match self
-            .ask("inspect a container", self.client.inspect_container(id.as_str(), None))
-            .await
+        self.find(id.as_str()).await
+    }
+
+    /// One container by its name, its id or the beginning of its id.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Container>, Error> {
+        // What Docker allows (moby, daemon/names), so that nothing else gets into the request's path.
+        let allowed =
+            |character: char| character.is_ascii_alphanumeric() || "_.-".contains(character);
+        if !name.starts_with(|first: char| first.is_ascii_alphanumeric())
+            || !name.chars().all(allowed)
         {
-            Ok(response) => self.container(response).map(Some),
+            return Ok(None);
+        }
+        match self.ask("inspect a container", self.client.inspect_container(name, None)).await {
+            Ok(response) => self.container(response).await.map(Some),
             Err(Error::Engine {
                 source: BollardError::DockerResponseServerError { status_code: 404, .. },
                 ..
@@ -149,6 +176,9 @@ impl Docker {
                 }
                 let reason = self.stream(&since, &sender).await;
                 warn!(reason, "lost Docker's events, connecting again");
+                if sender.send(Event::Disconnected).is_err() {
+                    return;
+                }
                 backoff = Backoff::default();
                 since = now();
             }
@@ -166,8 +196,8 @@ impl Docker {
         loop {
             match events.next().await {
                 Some(Ok(event)) => {
-                    let Some(id) = labelled(event) else { continue };
-                    if sender.send(Event::Container(id)).is_err() {
+                    let Some(event) = read(event) else { continue };
+                    if sender.send(event).is_err() {
                         return "nobody listens".to_owned();
                     }
                 }
@@ -197,7 +227,29 @@ impl Docker {
         Error::Incomplete { endpoint: self.endpoint.clone(), what }
     }
 
-    fn container(&self, response: ContainerInspectResponse) -> Result<Container, Error> {
+    /// The labels of an image. An image of an id never changes, so each is asked for once.
+    async fn image_labels(&self, id: Option<String>) -> Result<Labels, Error> {
+        let id = id.ok_or_else(|| self.incomplete("an image"))?;
+        if let Some(labels) = self.images().get(&id) {
+            return Ok(labels.clone());
+        }
+        let image = self.ask("inspect an image", self.client.inspect_image(&id)).await?;
+        let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+        let labels: Labels = labels.into_iter().filter(|(name, _)| is_ours(name)).collect();
+        let mut images = self.images();
+        if images.len() >= IMAGES {
+            images.clear();
+        }
+        images.insert(id, labels.clone());
+        Ok(labels)
+    }
+
+    fn images(&self) -> MutexGuard<'_, HashMap<String, Labels>> {
+        // Every change of the map is a single call: a panic elsewhere leaves it whole.
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn container(&self, response: ContainerInspectResponse) -> Result<Container, Error> {
         let state = response.state.ok_or_else(|| self.incomplete("a state"))?;
         let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
         let runs = state.running == Some(true) && state.restarting != Some(true);
@@ -211,28 +263,40 @@ impl Docker {
             _ if mode == "host" => Network::Host,
             _ => Network::Own,
         };
-        let labels = response.config.and_then(|config| config.labels).unwrap_or_default();
+        let config = response.config.unwrap_or_default();
+        let labels: Labels = config.labels.unwrap_or_default().into_iter().collect();
+        let image_labels = match labels.keys().any(|name| is_ours(name)) {
+            true => self.image_labels(response.image).await?,
+            false => Labels::new(),
+        };
         Ok(Container {
             id: self.id(response.id.as_deref())?,
             name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-            labels: labels.into_iter().collect(),
+            labels,
+            image: config.image.unwrap_or_default(),
+            image_labels,
             state,
             network,
         })
     }
 }
 
-/// The container that an event is about, if it has a label of ours. Events carry all labels.
-fn labelled(event: EventMessage) -> Option<ContainerId> {
+/// What an event says. Events carry all labels.
+fn read(event: EventMessage) -> Option<Event> {
     let actor = event.actor?;
-    if !concerns_us(actor.attributes.as_ref()) {
-        return None;
+    let id = actor.id?.parse().ok()?;
+    if concerns_us(actor.attributes.as_ref()) {
+        return Some(Event::Container(id));
     }
-    actor.id?.parse().ok()
+    (event.action.as_deref() != Some("start")).then_some(Event::Ended(id))
 }
 
 fn concerns_us(labels: Option<&HashMap<String, String>>) -> bool {
     labels.is_some_and(|labels| labels::concern_us(labels.keys().map(String::as_str)))
+}
+
+fn is_ours(name: &str) -> bool {
+    labels::concern_us([name].into_iter())
 }
 
 /// The time as Docker's `since` wants it: seconds and nanoseconds.

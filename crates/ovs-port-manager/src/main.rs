@@ -5,32 +5,50 @@
 
 mod announce;
 mod apply;
+mod board;
 mod cli;
+mod compose;
 mod config;
+mod control;
 mod daemon;
 mod datapath;
 mod docker;
 mod error_chain;
 mod ethtool;
 mod failpoint;
+mod gathering;
+mod http;
 mod links;
 mod logging;
 mod netlink;
 mod netns;
+mod openflow;
 mod preflight;
+mod privileges;
 mod reconcile;
 mod service_manager;
 mod switch;
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{ExitCode, Termination};
 
 use clap::Parser;
+use cli::ovs_docker;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().execute() {
-        Ok(()) => ExitCode::SUCCESS,
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&name).file_name().and_then(|name| name.to_str());
+    let (name, result) = if name == Some(ovs_docker::NAME) {
+        let args: Vec<_> =
+            std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+        (ovs_docker::NAME, ovs_docker::execute(&args))
+    } else {
+        ("ovs-port-manager", cli::Cli::parse().execute())
+    };
+    match result {
+        Ok(outcome) => outcome.report(),
         Err(error) => {
-            eprintln!("ovs-port-manager: {}", error_chain::chain(error.as_ref()));
+            eprintln!("{name}: {}", error_chain::chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -4,34 +4,37 @@
 //! make one more look. What fails is tried again after a pause of its own and holds up nobody.
 
 mod changes;
+mod finish;
 mod look;
 mod readiness;
 mod timers;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ovsdb::LockState;
-use ovsdb::tables::{Bridge, Interface, Port};
-use port_plan::{Backoff, ContainerId, Defaults, Start};
-use tokio::sync::{Semaphore, mpsc, watch};
+use ipnet::IpNet;
+use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
+use ovsdb::{LockState, State};
+use port_plan::{Backoff, ContainerId, LinkName, PortKey, Rules, Start};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::apply::World;
+use crate::board::{Board, Denial};
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
 use crate::netlink::News;
 use crate::service_manager;
-use look::{Attached, Look, Observer, Standing};
+use crate::switch;
+use look::{Attached, Look};
+pub(crate) use look::{COMPOSE_SERVICE, Observer, Preview};
 use timers::{Timer, Timers};
 
-/// Containers that are inspected at once.
-const INSPECTIONS: usize = 8;
-/// How long ovs-vswitchd may take over a port before somebody is told.
-const READY: Duration = Duration::from_secs(10);
+/// How long ovs-vswitchd may take over a port before it is asked again and somebody is told.
+const READY: Duration = Duration::from_secs(5);
 /// How long the lock may take to be given before another instance must have it.
 const STANDBY: Duration = Duration::from_secs(1);
 /// How long a loss may yet turn out to be the end of a container.
@@ -42,8 +45,8 @@ const FINISH: Duration = Duration::from_secs(4);
 /// What the loop goes by.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// What labels leave unsaid.
-    pub(crate) defaults: Defaults,
+    /// What the configuration says about labels.
+    pub(crate) rules: Rules,
     /// The time between looks at everything; never by time alone if `None`.
     pub(crate) resync_interval: Option<Duration>,
     /// Take away the ports of running containers at the end.
@@ -62,10 +65,15 @@ pub(crate) enum Control {
 /// The state of the loop. It lives in memory only: all of it can be learnt again.
 pub(crate) struct Reconciler {
     observer: Arc<Observer>,
+    /// What others may know of all this.
+    board: Arc<Board>,
     entries: HashMap<ContainerId, Entry>,
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
+    /// there would have to be another.
+    followed: bool,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
     resync_interval: Option<Duration>,
@@ -77,17 +85,43 @@ pub(crate) struct Reconciler {
 struct Entry {
     looking: bool,
     again: bool,
+    /// The look under way is part of one at everything.
+    resync: bool,
+    /// Something of it was lost while it was looked at. If it is to have nothing, it may well be.
+    lost: bool,
     backoff: Backoff,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
-    attached: Option<Attached>,
+    /// What it was last said not to get, in which start, so that it is said once.
+    denied: Option<(Start, Vec<Denial>)>,
+    /// Its ports, by the names of the interfaces inside the container.
+    ports: BTreeMap<LinkName, PortEntry>,
+    /// Of which start it was told that labels of the image do not count.
+    ignored: Option<Start>,
+    /// How many of its interfaces the last look could not give their ports.
+    failed: usize,
+}
+
+/// What is remembered of a port between looks.
+struct PortEntry {
+    attached: Attached,
     ready: bool,
+    detection: Detection,
+}
+
+/// How far it is known whether other hosts have a port's IPv6 addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detection {
+    Due,
+    Running,
+    Over,
 }
 
 #[derive(PartialEq, Eq)]
 enum Told {
-    Denied(Start),
     Failed(String),
+    /// ovs-vswitchd does not take its port.
+    Waiting,
 }
 
 /// The look at everything.
@@ -106,20 +140,30 @@ struct Survey {
 enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
+    Detected { key: PortKey, port: LinkName, result: Result<Vec<IpNet>, String> },
+    Guarded { key: PortKey, name: String, result: Result<(), String> },
     Announced { container: ContainerId, result: Result<(), String> },
+    Asked(Result<(), switch::Error>),
 }
 
 impl Reconciler {
-    pub(crate) fn new(docker: Docker, world: World, settings: Settings) -> Self {
-        let Settings { defaults, resync_interval, detach_on_exit } = settings;
-        let inspections = Semaphore::new(INSPECTIONS).into();
+    pub(crate) fn new(
+        docker: Docker,
+        world: World,
+        mandate: watch::Receiver<LockState>,
+        settings: Settings,
+        board: Arc<Board>,
+    ) -> Self {
+        let Settings { rules, resync_interval, detach_on_exit } = settings;
         Self {
-            mandate: world.switch.mandate(),
-            observer: Arc::new(Observer { docker, world, defaults, inspections }),
+            mandate,
+            observer: Arc::new(Observer::new(docker, world, rules)),
+            board,
             entries: HashMap::new(),
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            followed: false,
             resync_interval,
             detach_on_exit,
         }
@@ -135,8 +179,11 @@ impl Reconciler {
         let mut interfaces = switch.changes::<Interface>();
         let mut ports = switch.changes::<Port>();
         let mut bridges = switch.changes::<Bridge>();
+        let mut qos = switch.changes::<Qos>();
+        let mut mirrors = switch.changes::<Mirror>();
         let mut state = switch.state();
-        let mut mandate = switch.mandate();
+        self.board.ovsdb(matches!(*state.borrow(), State::Connected { .. }));
+        let mut mandate = self.mandate.clone();
         self.timers.set(Timer::Standby, STANDBY);
         let mut events = self.observer.docker.follow();
         let watchdog = service_manager::watchdog_interval();
@@ -149,12 +196,26 @@ impl Reconciler {
                     Some(Control::Stop) | None => break,
                 },
                 Some(event) = events.recv() => match event {
-                    Event::Connected => self.look_at_everything(),
+                    Event::Connected => {
+                        self.followed = true;
+                        self.board.docker(true);
+                        // The mandate may be news, too, and then one survey is enough for both.
+                        if mandate.has_changed().unwrap_or_default() {
+                            let state = *mandate.borrow_and_update();
+                            self.mandate_changed(state);
+                        } else {
+                            self.look_at_everything();
+                        }
+                    }
+                    Event::Disconnected => self.board.docker(false),
                     Event::Container(container) => self.look(container),
+                    Event::Ended(container) => self.ended(container),
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
                 Some(change) = ports.recv() => self.port_changed(&change),
                 Some(change) = bridges.recv() => self.bridge_changed(&change),
+                Some(change) = qos.recv() => self.row_beside_changed(&change),
+                Some(change) = mirrors.recv() => self.row_beside_changed(&change),
                 Some(item) = news.recv() => self.link_news(item),
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
@@ -196,7 +257,7 @@ impl Reconciler {
             while let Some(done) = self.work.join_next().await {
                 let Ok(Done::Look(look)) = done else { continue };
                 if let Err(error) = look.result {
-                    let (container, name) = (look.container.short(), look.name);
+                    let (container, name) = (look.container.short(), look.seen.name);
                     warn!(container, name, "port not removed: {}", chain(&error));
                 }
             }
@@ -207,8 +268,8 @@ impl Reconciler {
     }
 
     fn reload(&mut self, settings: Settings) {
-        let Settings { defaults, resync_interval, detach_on_exit } = settings;
-        self.observer = Arc::new(Observer { defaults, ..Observer::clone(&self.observer) });
+        let Settings { rules, resync_interval, detach_on_exit } = settings;
+        self.observer = Arc::new(self.observer.with_rules(rules));
         self.resync_interval = resync_interval;
         self.detach_on_exit = detach_on_exit;
         self.look_at_everything();
@@ -230,7 +291,9 @@ impl Reconciler {
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Look(Box::new(observer.look(container).await)) });
+        let coming = observer.gathering.coming();
+        self.work
+            .spawn(async move { Done::Look(Box::new(observer.look(container, coming).await)) });
     }
 
     fn may_act(&self) -> bool {
@@ -240,7 +303,7 @@ impl Reconciler {
     /// Finds out which containers there are, here and there, to look at each.
     fn look_at_everything(&mut self) {
         self.timers.cancel(&Timer::Survey);
-        if !self.may_act() {
+        if !self.followed || !self.may_act() {
             return;
         }
         if self.survey.running {
@@ -257,6 +320,18 @@ impl Reconciler {
         match done {
             Done::Look(look) => self.finish_look(*look),
             Done::Survey(result) => self.finish_survey(result),
+            Done::Detected { key, port, result } => self.detected(&key, &port, result),
+            Done::Guarded { result: Ok(()), .. } => {}
+            Done::Guarded { key, name, result: Err(reason) } => {
+                let interface = key.interface.clone();
+                if let Some(entry) = self.entries.get_mut(&key.container)
+                    && let Some(port) = entry.ports.get_mut(&interface)
+                {
+                    port.ready = false;
+                }
+                let reason = format!("{interface}: {reason}");
+                self.failed(&key.container, &name, &reason, vec![(interface, None)]);
+            }
             Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");
             }
@@ -264,6 +339,8 @@ impl Reconciler {
                 // Peers find the container all the same, only later.
                 debug!(container = container.short(), reason, "could not announce the addresses");
             }
+            Done::Asked(Ok(())) => debug!("asked ovs-vswitchd to go over its configuration"),
+            Done::Asked(Err(error)) => debug!("could not ask ovs-vswitchd: {}", chain(&error)),
         }
     }
 
@@ -273,6 +350,8 @@ impl Reconciler {
             Ok(_) if self.survey.void => {}
             Ok(containers) => {
                 if !self.survey.done {
+                    // No look is under way that could have claimed anything yet.
+                    self.observer.learn();
                     info!(containers = containers.len(), "looking at all labelled containers");
                     service_manager::ready(containers.len());
                 }
@@ -283,7 +362,9 @@ impl Reconciler {
                     self.timers.set(Timer::Survey, interval);
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
+                self.board.surveyed();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
+                    self.entries.entry(container.clone()).or_default().resync = true;
                     self.look(container);
                 }
             }
@@ -298,85 +379,18 @@ impl Reconciler {
         }
     }
 
-    fn finish_look(&mut self, look: Look) {
-        let Look { container, name, result } = look;
-        let Some(entry) = self.entries.get_mut(&container) else {
-            return;
-        };
-        entry.looking = false;
-        let again = std::mem::take(&mut entry.again);
-        match result {
-            Ok(Standing::Nothing) => {
-                // Its end is the end of all that is remembered of it.
-                *entry = Entry::default();
-                self.timers.cancel(&Timer::Ready(container.clone()));
-                if !again {
-                    self.entries.remove(&container);
-                }
-            }
-            Ok(Standing::Denied { start, reasons }) => {
-                entry.attached = None;
-                let told = Some(Told::Denied(start));
-                if entry.told != told {
-                    let reasons = reasons.join("; ");
-                    warn!(container = container.short(), name, "not attached: {reasons}");
-                    entry.told = told;
-                }
-            }
-            Ok(Standing::Attached(attached)) => self.attached(&container, *attached),
-            Err(error) if error.is_gone() => self.retry_quietly(&container, &error),
-            Err(error) => self.failed(&container, &name, &chain(&error)),
-        }
-        if again {
-            self.look(container);
-        }
-    }
-
-    fn failed(&mut self, container: &ContainerId, name: &str, reason: &str) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
-        let pause = entry.backoff.fail(fastrand::f64());
-        let told = Some(Told::Failed(reason.to_owned()));
-        let id = container.short();
-        if entry.told == told {
-            debug!(container = id, name, retry_in = ?pause, "failed again: {reason}");
-        } else {
-            warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
-            entry.told = told;
-        }
-        self.timers.set(Timer::Look(container.clone()), pause);
-    }
-
-    /// The container ended while it was looked at; Docker will say so.
-    fn retry_quietly(&mut self, container: &ContainerId, error: &look::Error) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
-        let pause = entry.backoff.fail(fastrand::f64());
-        debug!(container = container.short(), retry_in = ?pause, "{}", chain(error));
-        self.timers.set(Timer::Look(container.clone()), pause);
-    }
-
     fn timer_rang(&mut self) {
+        let mut waiting = false;
         for timer in self.timers.take_due() {
             match timer {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Standby => self.stand_by(),
-                Timer::Ready(container) => {
-                    let attached =
-                        self.entries.get(&container).and_then(|entry| entry.attached.as_ref());
-                    if let Some(Attached { spec, port, .. }) = attached {
-                        let (id, name) = (container.short(), &spec.container_name);
-                        warn!(
-                            container = id, name, %port,
-                            "ovs-vswitchd has not taken the port for {} s; is it running?",
-                            READY.as_secs()
-                        );
-                    }
-                }
+                Timer::Ready(port) => waiting |= self.still_waiting(&port),
             }
+        }
+        if waiting {
+            self.ask_again();
         }
     }
 }

@@ -2,18 +2,28 @@
 //!
 //! Rows become what the planner observes, steps become transactions. Nothing is decided here.
 
+mod by_hand;
+mod columns;
+mod inventory;
+mod port;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
+use ovsdb::tables::{Bridge, Interface, Mirror, OpenVSwitch, Port, Qos};
 use ovsdb::{
     Change, Client, Insert, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction,
-    Update, Uuid,
+    Uuid,
 };
 use port_plan::{
-    ContainerId, Datapath, LinkName, ObservedPort, Owner, PortKey, PortSpec, Readiness, Start, Vlan,
+    ContainerId, Datapath, Leftover, LeftoverRow, LinkName, ObservedPort, Owner, PortKey,
+    Readiness, Start,
 };
 use tokio::sync::{Mutex, mpsc, watch};
+
+pub(crate) use by_hand::{ByHandIds, NamedPort};
+pub(crate) use columns::settings_differ;
+pub(crate) use inventory::Inventory;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {
@@ -21,22 +31,18 @@ mod key {
     pub(super) const CONTAINER_IFACE: &str = "container_iface";
     pub(super) const CONTAINER_NAME: &str = "container_name";
     pub(super) const CONTAINER_START: &str = "container_start";
+    pub(super) const IP_ADDRESS: &str = "ip_address";
+    pub(super) const MAC_ADDRESS: &str = "mac_address";
     pub(super) const OWNER: &str = "owner";
 }
 
 /// The value of `external_ids:owner` that makes a row ours.
 const OWNER: &str = "ovs-port-manager";
+/// OpenFlow numbers that are given to ports whose flows have to be there before them: high ones, as Open vSwitch
+/// itself gives the lowest. Many more than a bridge has ports.
+const FREE_OFPORTS: std::ops::RangeInclusive<u16> = 32768..=65279;
 /// The lock (RFC 7047, section 4.1.8) that the one instance has that may change anything.
 const LOCK: &str = "ovs_port_manager";
-
-/// Why the switch's database cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConnectError {
-    #[error(transparent)]
-    Connect(#[from] ovsdb::ConnectError),
-    #[error(transparent)]
-    Lock(#[from] ovsdb::LockError),
-}
 
 /// Why the switch could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +53,10 @@ pub(crate) enum Error {
     NoBridge(LinkName),
     #[error("port {0} has disappeared")]
     NoPort(LinkName),
+    #[error(
+        "bridge {bridge} has no port {output} to mirror to; add it (ovs-vsctl add-port {bridge} {output})"
+    )]
+    NoOutput { output: LinkName, bridge: LinkName },
     #[error("the database has no Open_vSwitch row; initialise it (ovs-vsctl init)")]
     NotInitialised,
 }
@@ -62,28 +72,39 @@ pub(crate) struct Ids<'a> {
 #[derive(Clone)]
 pub(crate) struct Switch {
     client: Client,
+    endpoint: ovsdb::Endpoint,
     /// Held while a bridge is created, so that many first ports create it once.
     creating: Arc<Mutex<()>>,
-    /// Held as long as there is a clone of this.
-    lock: Arc<Lock>,
+    /// Held as long as there is a clone of this. Commands have none: they change only what no daemon does.
+    lock: Option<Arc<Lock>>,
 }
 
 impl Switch {
-    /// Connects and reads the database, and asks for the lock.
-    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ConnectError> {
+    /// Connects and reads the database.
+    pub(crate) async fn connect(endpoint: &ovsdb::Endpoint) -> Result<Self, ovsdb::ConnectError> {
         let monitor = Monitor::new("Open_vSwitch")
             .table::<OpenVSwitch>()
             .table::<Bridge>()
             .table::<Port>()
-            .table::<Interface>();
+            .table::<Interface>()
+            .table::<Qos>()
+            .table::<Mirror>();
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        let lock = client.lock(LOCK)?.into();
-        Ok(Self { client, creating: Arc::default(), lock })
+        Ok(Self { client, endpoint: endpoint.clone(), creating: Arc::default(), lock: None })
     }
 
-    /// Whether this instance may change anything, and each change of that. The server sees to it, too.
-    pub(crate) fn mandate(&self) -> watch::Receiver<LockState> {
-        self.lock.state()
+    /// Asks for the lock; returns whether this instance may change anything, and each change of that. The
+    /// server sees to it, too.
+    pub(crate) fn claim(&mut self) -> Result<watch::Receiver<LockState>, ovsdb::LockError> {
+        let lock = self.client.lock(LOCK)?;
+        let mandate = lock.state();
+        self.lock = Some(lock.into());
+        Ok(mandate)
+    }
+
+    /// Where the database is.
+    pub(crate) fn endpoint(&self) -> &ovsdb::Endpoint {
+        &self.endpoint
     }
 
     /// Whether the database is connected, and each change of that.
@@ -100,7 +121,7 @@ impl Switch {
     pub(crate) fn container_of_port(&self, port: Uuid) -> Option<ContainerId> {
         self.client.read(|replica| {
             let port = replica.table::<Port>().get(port)?;
-            container_of(replica.table::<Interface>().by_name(&port.name)?)
+            container_of(&**replica.table::<Interface>().by_name(&port.name)?)
         })
     }
 
@@ -122,14 +143,17 @@ impl Switch {
         })
     }
 
-    /// The port of ours that serves this start of a container.
-    pub(crate) fn port_of(&self, spec: &PortSpec) -> Option<LinkName> {
-        let serves = |port: &ObservedPort| {
-            port.owner == Owner::Us
-                && port.key == spec.key
-                && port.start.as_ref() == Some(&spec.start)
-        };
-        self.ports_of(&spec.key.container).into_iter().find(serves).map(|port| port.name)
+    /// All ports of ours, each with the name of its container.
+    pub(crate) fn ports(&self) -> Vec<(ObservedPort, String)> {
+        self.client.read(|replica| {
+            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
+            ours.filter_map(|interface| {
+                let port = observed(replica, &container_of(&**interface)?, interface)?;
+                let name = interface.external_ids.get(key::CONTAINER_NAME);
+                Some((port, name.cloned().unwrap_or_default()))
+            })
+            .collect()
+        })
     }
 
     /// The name that a container's rows give it.
@@ -140,11 +164,22 @@ impl Switch {
         })
     }
 
-    /// The containers that ports of ours belong to.
+    /// Rows of ours for a container that serve no port any more.
+    pub(crate) fn leftovers_of(&self, container: &ContainerId) -> Vec<Leftover> {
+        self.client.read(|replica| leftovers(replica, container))
+    }
+
+    /// The containers that rows of ours belong to.
     pub(crate) fn containers(&self) -> HashSet<ContainerId> {
+        fn of<R: Row>(replica: &Replica) -> impl Iterator<Item = ContainerId> {
+            let ours = replica.table::<R>().by_external_id(key::OWNER, OWNER);
+            ours.filter_map(|row| container_of(&**row))
+        }
         self.client.read(|replica| {
-            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
-            ours.filter_map(|interface| container_of(interface)).collect()
+            of::<Interface>(replica)
+                .chain(of::<Qos>(replica))
+                .chain(of::<Mirror>(replica))
+                .collect()
         })
     }
 
@@ -154,6 +189,43 @@ impl Switch {
             let interface = replica.table::<Interface>().by_name(port.as_str())?;
             Some(Readiness::of(interface.ofport, interface.error.as_deref()))
         })
+    }
+
+    /// The OpenFlow number of a port.
+    pub(crate) fn ofport(&self, port: &LinkName) -> Option<u16> {
+        self.client.read(|replica| {
+            let number = replica.table::<Interface>().by_name(port.as_str())?.ofport?;
+            u16::try_from(number).ok().filter(|number| *number > 0)
+        })
+    }
+
+    /// The OpenFlow numbers of the ports of ours on a bridge.
+    pub(crate) fn ofports(&self, bridge: &LinkName) -> HashSet<u32> {
+        let on = |(port, _): &(ObservedPort, String)| port.bridge == *bridge;
+        let ports = self.ports().into_iter().filter(on);
+        ports.filter_map(|(port, _)| self.ofport(&port.name).map(u32::from)).collect()
+    }
+
+    /// An OpenFlow number that no port has or asks for: by chance, so that ports made at the same time get
+    /// different ones.
+    pub(crate) fn free_ofport(&self, bridge: &LinkName) -> u16 {
+        let taken: HashSet<i64> = self.client.read(|replica| {
+            let bridge = replica.table::<Bridge>().by_name(bridge.as_str());
+            let ports = bridge.into_iter().flat_map(|bridge| &bridge.ports);
+            let ports = ports.filter_map(|port| replica.table::<Port>().get(*port));
+            let interfaces = ports.flat_map(|port| &port.interfaces);
+            interfaces
+                .filter_map(|row| replica.table::<Interface>().get(*row))
+                .flat_map(|row| [row.ofport, row.ofport_request])
+                .flatten()
+                .collect()
+        });
+        loop {
+            let number = fastrand::u16(FREE_OFPORTS);
+            if !taken.contains(&number.into()) {
+                return number;
+            }
+        }
     }
 
     /// Creates a bridge with its internal port, as `ovs-vsctl add-br` does.
@@ -166,10 +238,7 @@ impl Switch {
         if self.bridge(name).is_some() {
             return Ok(());
         }
-        let root = self
-            .client
-            .read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
-            .ok_or(Error::NotInitialised)?;
+        let root = self.root().ok_or(Error::NotInitialised)?;
         let mut tx = Transaction::new();
         let interface = tx.insert(
             Insert::<Interface>::new()
@@ -190,56 +259,18 @@ impl Switch {
         if reply.count(roots) == 0 { Err(Error::NotInitialised) } else { Ok(()) }
     }
 
-    /// Puts a link on a bridge: all its rows, tag included, in one transaction.
-    pub(crate) async fn add_port(
-        &self,
-        bridge: &LinkName,
-        port: &LinkName,
-        vlan: Option<Vlan>,
-        ids: &Ids<'_>,
-    ) -> Result<(), Error> {
+    /// Has ovs-vswitchd go over its whole configuration, which it does when `next_cfg` rises
+    /// (ovs-vswitchd.conf.db(5), `Open_vSwitch`).
+    pub(crate) async fn ask_again(&self) -> Result<(), Error> {
+        let root = self.root().ok_or(Error::NotInitialised)?;
         let mut tx = Transaction::new();
-        let interface = tx.insert(
-            Insert::<Interface>::new()
-                .set(Interface::NAME, port.as_str())
-                .set(Interface::EXTERNAL_IDS, ids.external_ids()),
-        );
-        let row = tx.insert(
-            Insert::<Port>::new()
-                .set(Port::NAME, port.as_str())
-                .set(Port::INTERFACES, [interface])
-                .set(Port::TAG, vlan.map(tag))
-                .set(Port::OTHER_CONFIG, transient()),
-        );
-        let bridges =
-            tx.mutate(Bridge::NAME.eq(bridge.as_str()), Mutation::insert(Bridge::PORTS, [row]));
-        let reply = self.transact(tx, || format!("add port {port} to {bridge}")).await?;
-        // Without a bridge to refer to them, the server has dropped the rows again.
-        if reply.count(bridges) == 0 { Err(Error::NoBridge(bridge.clone())) } else { Ok(()) }
+        let _ = tx.mutate(root, Mutation::add(OpenVSwitch::NEXT_CFG, 1));
+        self.transact(tx, || "raise next_cfg".to_owned()).await.map(drop)
     }
 
-    /// Sets a port's access VLAN.
-    pub(crate) async fn set_tag(&self, port: &LinkName, vlan: Option<Vlan>) -> Result<(), Error> {
-        let mut tx = Transaction::new();
-        let update = Update::<Port>::new().set(Port::TAG, vlan.map(tag));
-        let ports = tx.update(Port::NAME.eq(port.as_str()), update);
-        let reply = self.transact(tx, || format!("set the tag of port {port}")).await?;
-        if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
-    }
-
-    /// Takes a port off its bridge; the server then drops its rows. One that is gone is fine.
-    pub(crate) async fn del_port(&self, bridge: &LinkName, port: &LinkName) -> Result<(), Error> {
-        let uuid = self
-            .client
-            .read(|replica| replica.table::<Port>().by_name(port.as_str()).map(|row| row.uuid));
-        let Some(uuid) = uuid else { return Ok(()) };
-        let mut tx = Transaction::new();
-        // A bridge that is gone has taken its ports with it.
-        let _ = tx.mutate(
-            Bridge::NAME.eq(bridge.as_str()),
-            Mutation::delete(Bridge::PORTS, [uuid.into()]),
-        );
-        self.transact(tx, || format!("delete port {port} from {bridge}")).await.map(drop)
+    /// The one row of the table `Open_vSwitch`.
+    fn root(&self) -> Option<Uuid> {
+        self.client.read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
     }
 
     /// Executes a transaction, together with those that other ports have ready.
@@ -248,27 +279,67 @@ impl Switch {
         mut tx: Transaction,
         what: impl FnOnce() -> String,
     ) -> Result<ovsdb::Reply, Error> {
-        tx.assert(LOCK);
+        if self.lock.is_some() {
+            tx.assert(LOCK);
+        }
         self.client.commit(tx).await.map_err(|source| Error::Transact { what: what(), source })
     }
 }
 
 impl Ids<'_> {
     fn external_ids(&self) -> BTreeMap<String, String> {
-        let ids = [
-            (key::CONTAINER_ID, self.key.container.as_str()),
-            (key::CONTAINER_IFACE, self.key.interface.as_str()),
-            (key::CONTAINER_NAME, self.container_name),
-            (key::CONTAINER_START, &self.start.0),
-            (key::OWNER, OWNER),
-        ];
-        ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        let mut ids = marks(self.key);
+        ids.insert(key::CONTAINER_NAME.to_owned(), self.container_name.to_owned());
+        ids.insert(key::CONTAINER_START.to_owned(), self.start.0.clone());
+        ids
     }
 }
 
-/// The container that an Interface belongs to.
-pub(crate) fn container_of(interface: &Interface) -> Option<ContainerId> {
-    interface.external_ids.get(key::CONTAINER_ID)?.parse().ok()
+/// The `external_ids` of every row of ours: whose it is, and that it is ours.
+fn marks(key: &PortKey) -> BTreeMap<String, String> {
+    let ids = [
+        (key::CONTAINER_ID, key.container.as_str()),
+        (key::CONTAINER_IFACE, key.interface.as_str()),
+        (key::OWNER, OWNER),
+    ];
+    ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn is_ours(external_ids: &BTreeMap<String, String>) -> bool {
+    external_ids.get(key::OWNER).is_some_and(|owner| owner == OWNER)
+}
+
+/// The container that a row belongs to.
+pub(crate) fn container_of(row: &impl Row) -> Option<ContainerId> {
+    row.external_ids()?.get(key::CONTAINER_ID)?.parse().ok()
+}
+
+/// Rows of ours for a container that serve no port any more.
+fn leftovers(replica: &Replica, container: &ContainerId) -> Vec<Leftover> {
+    let used = |qos: &Qos| replica.table::<Port>().iter().any(|port| port.qos == Some(qos.uuid));
+    let of_port = |mirror: &Mirror| {
+        let mut ports = mirror.select_src_port.union(&mirror.select_dst_port);
+        ports.any(|port| replica.table::<Port>().get(*port).is_some())
+    };
+    let on = |mirror: &Mirror| {
+        let bridge =
+            replica.table::<Bridge>().iter().find(|row| row.mirrors.contains(&mirror.uuid));
+        bridge.and_then(|row| row.name.parse().ok())
+    };
+    let leftover = |ids: &BTreeMap<String, String>, row, uuid: Uuid| {
+        let interface = ids.get(key::CONTAINER_IFACE)?.parse().ok()?;
+        is_ours(ids).then(|| Leftover { interface, row, uuid: uuid.to_string() })
+    };
+    let id = container.as_str();
+    let qos = replica.table::<Qos>().by_external_id(key::CONTAINER_ID, id);
+    let qos = qos
+        .filter(|row| !used(row))
+        .filter_map(|row| leftover(&row.external_ids, LeftoverRow::Qos, row.uuid));
+    let mirrors = replica.table::<Mirror>().by_external_id(key::CONTAINER_ID, id);
+    let mirrors = mirrors.filter(|row| !of_port(row)).filter_map(|row| {
+        leftover(&row.external_ids, LeftoverRow::Mirror { bridge: on(row)? }, row.uuid)
+    });
+    qos.chain(mirrors).collect()
 }
 
 fn interfaces_of<'a>(
@@ -287,7 +358,6 @@ fn observed(
     // ovs-docker and everybody else give a port the name of its one interface.
     let port = replica.table::<Port>().by_name(&interface.name)?;
     let bridge = replica.table::<Bridge>().iter().find(|row| row.ports.contains(&port.uuid))?;
-    let ours = ids.get(key::OWNER).is_some_and(|owner| owner == OWNER);
     Some(ObservedPort {
         name: interface.name.parse().ok()?,
         bridge: bridge.name.parse().ok()?,
@@ -296,17 +366,7 @@ fn observed(
             interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
         },
         start: ids.get(key::CONTAINER_START).cloned().map(Start),
-        owner: if ours { Owner::Us } else { Owner::Other },
-        vlan: port.tag.and_then(|tag| tag.to_string().parse().ok()),
+        owner: if is_ours(ids) { Owner::Us } else { Owner::Other },
+        config: columns::read(replica, port, interface),
     })
-}
-
-fn tag(vlan: Vlan) -> i64 {
-    vlan.get().into()
-}
-
-/// Marks a port as one that does not outlive a reboot: `ovs-ctl start --delete-transient-ports`
-/// removes it before ovs-vswitchd starts (ovs-ctl(8)).
-fn transient() -> BTreeMap<String, String> {
-    BTreeMap::from([("transient".to_owned(), "true".to_owned())])
 }

@@ -6,10 +6,14 @@
 
 mod bridge;
 mod interface;
+mod mirror;
 mod open_vswitch;
 mod port;
+mod qos;
 
 pub use bridge::{Bridge, FailMode};
 pub use interface::{AdminState, Interface, LinkState};
+pub use mirror::Mirror;
 pub use open_vswitch::OpenVSwitch;
 pub use port::{Port, VlanMode};
+pub use qos::Qos;

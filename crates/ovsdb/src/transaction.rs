@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::column::{Column, Ref};
 use crate::condition::Where;
 use crate::mutation::Mutation;
-use crate::operation::{Columns, Operation, Waiting};
+use crate::operation::{Columns, Operation};
 use crate::row::{IntoValue, Row};
 use crate::value::NamedUuid;
 
@@ -136,6 +136,13 @@ impl<R: Row> Update<R> {
     }
 }
 
+impl<R: Row> From<Update<R>> for Insert<R> {
+    /// A new row with the columns of the update.
+    fn from(update: Update<R>) -> Self {
+        Self { columns: update.columns, row: PhantomData }
+    }
+}
+
 impl<R: Row> Wait<R> {
     /// Until the rows found by `conditions`, reduced to the columns of `rows`, are exactly `rows`.
     pub fn until_equal(
@@ -235,14 +242,14 @@ impl Transaction {
         }
         let timeout =
             wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        self.push(Operation::Wait(Box::new(Waiting {
+        self.push(Operation::Wait {
             timeout,
             table: R::TABLE,
             conditions: wait.conditions.into_clauses(),
             columns,
             until: wait.until,
             rows: wait.rows,
-        })));
+        });
     }
 
     /// Lets the whole transaction fail unless at least one such row exists at this point.
@@ -281,7 +288,7 @@ impl Transaction {
     /// fail for certain.
     pub(crate) fn can_be_shared(&self) -> bool {
         self.operations.iter().all(|(_, operation)| match operation {
-            Operation::Wait(wait) => wait.timeout == Some(0),
+            Operation::Wait { timeout, .. } => *timeout == Some(0),
             Operation::Abort => false,
             _ => true,
         })

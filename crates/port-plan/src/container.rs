@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::labels;
+use crate::policy::Source;
+
 /// A container's full id: 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(String);
@@ -66,10 +69,45 @@ pub struct Container {
     pub name: String,
     /// All its labels, those of its image included. Untrusted.
     pub labels: BTreeMap<String, String>,
+    /// The image, as whoever started it named it.
+    pub image: String,
+    /// The labels of its image.
+    pub image_labels: BTreeMap<String, String>,
     /// Whether it runs.
     pub state: State,
     /// Whose network namespace it has.
     pub network: Network,
+}
+
+impl Container {
+    /// The names of our labels that the container has from its image: those that the image has with the same
+    /// value.
+    pub fn labels_of_image(&self) -> impl Iterator<Item = &str> {
+        let ours =
+            self.labels.iter().filter(|(name, _)| labels::concern_us([name.as_str()].into_iter()));
+        let of_image = ours.filter(|(name, value)| self.image_labels.get(*name) == Some(*value));
+        of_image.map(|(name, _)| name.as_str())
+    }
+
+    /// Where our labels are from.
+    pub(crate) fn label_source(&self) -> Source {
+        if self.labels_of_image().next().is_some() { Source::Image } else { Source::Run }
+    }
+
+    /// The Compose project that it belongs to.
+    pub(crate) fn compose_project(&self) -> Option<&str> {
+        self.labels.get("com.docker.compose.project").map(String::as_str)
+    }
+
+    /// What makes it the same one again after it has been created anew: Compose's project, service and number,
+    /// or else its name.
+    pub(crate) fn identity(&self) -> String {
+        let compose = |key: &str| self.labels.get(&format!("com.docker.compose.{key}"));
+        match (self.compose_project(), compose("service"), compose("container-number")) {
+            (Some(project), Some(service), Some(number)) => format!("{project} {service} {number}"),
+            _ => self.name.clone(),
+        }
+    }
 }
 
 /// Whether a container has a network namespace now.

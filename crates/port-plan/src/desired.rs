@@ -1,26 +1,46 @@
 //! From a container to what it is to have.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
-use crate::container::{Container, Network, State};
-use crate::labels::{self, Mistake};
+use ipnet::IpNet;
+
+use crate::container::{Container, Network, Start, State};
+use crate::labels::{self, Addressing, Mistake, Wanted};
+use crate::link_name::LinkName;
 use crate::mac::MacAddress;
-use crate::spec::{Defaults, PortKey, PortSpec};
+use crate::policy::Denial;
+use crate::pool::Pool;
+use crate::port_config::PortConfig;
+use crate::registry::{Claim, Conflict, Registry};
+use crate::rules::Rules;
+use crate::spec::{PortKey, PortSpec};
+use crate::vlan::Vlan;
 
 /// What a container is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Desired {
     /// Nothing: it does not run, is gone, or has no label of ours.
     Nothing,
-    /// A port.
-    Port(PortSpec),
+    /// Ports, each interface by itself.
+    Ports(DesiredPorts),
     /// Nothing, because its labels have mistakes; never an empty list.
     Mistaken(Vec<Mistake>),
     /// Nothing, because what it asks for is not allowed.
     Refused(Refusal),
 }
 
-/// Why a container gets no port although its labels are sound.
+/// What the interfaces of a container are to have, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DesiredPorts {
+    /// The ports to be had.
+    pub specs: Vec<PortSpec>,
+    /// The interfaces that get none, and why.
+    pub refused: Vec<(LinkName, Refusal)>,
+}
+
+/// Why a container or one of its interfaces gets no port although its labels are sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// It shares the host's network namespace; its interface would be the host's.
@@ -29,17 +49,40 @@ pub enum Refusal {
     ContainerNetwork(String),
     /// Somebody else has made a port for the same interface.
     ForeignPort(String),
+    /// The configuration allows no mirror to this port.
+    MirrorPort(LinkName),
+    /// All its labels are from its image, and the configuration does not trust those.
+    ImageLabels(Vec<String>),
+    /// The configuration's policy does not allow it.
+    Policy(Denial),
+    /// Somebody else holds an address or the MAC address.
+    Taken(Conflict),
+    /// There is no pool for bridge and VLAN.
+    NoPool {
+        /// The bridge.
+        bridge: LinkName,
+        /// The VLAN.
+        vlan: Option<Vlan>,
+    },
+    /// All addresses of the pools are taken.
+    PoolExhausted(String),
+    /// A label does not go together with the address from the pool.
+    Misfit(String),
 }
 
 impl Desired {
-    /// What this container is to have.
-    pub fn of(container: &Container, defaults: &Defaults) -> Self {
+    /// What this container is to have; takes from the registry what that needs.
+    pub fn of(container: &Container, rules: &Rules, registry: &mut Registry) -> Self {
         let State::Running { pid: _, start } = &container.state else {
             return Self::Nothing;
         };
-        let wanted = match labels::parse(&container.labels, defaults) {
-            Ok(None) => return Self::Nothing,
-            Ok(Some(wanted)) => wanted,
+        let labels = match trusted(container, rules) {
+            Ok(labels) => labels,
+            Err(refusal) => return Self::Refused(refusal),
+        };
+        let wanted = match labels::parse(&labels, &rules.defaults) {
+            Ok(wanted) if wanted.is_empty() => return Self::Nothing,
+            Ok(wanted) => wanted,
             Err(mistakes) => return Self::Mistaken(mistakes),
         };
         match &container.network {
@@ -49,23 +92,191 @@ impl Desired {
                 return Self::Refused(Refusal::ContainerNetwork(other.clone()));
             }
         }
-        let labels::Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
-        let first = addresses.first().map(ipnet::IpNet::addr);
-        let Some(mac) = mac.or_else(|| Some(MacAddress::derive(&bridge, vlan, first?))) else {
-            return Self::Nothing; // `parse` gives at least one address.
+        let mut ports = DesiredPorts::default();
+        for wanted in wanted {
+            let interface = wanted.interface.clone();
+            match admit(container, start, wanted, rules, registry) {
+                Ok(spec) => ports.specs.push(spec),
+                Err(refusal) => ports.refused.push((interface, refusal)),
+            }
+        }
+        Self::Ports(ports)
+    }
+
+    /// The ports that it is to have.
+    pub fn specs(&self) -> &[PortSpec] {
+        self.ports().map_or(&[], |ports| &ports.specs)
+    }
+
+    /// The interfaces that get no port, and why.
+    pub fn refused(&self) -> &[(LinkName, Refusal)] {
+        self.ports().map_or(&[], |ports| &ports.refused)
+    }
+
+    fn ports(&self) -> Option<&DesiredPorts> {
+        match self {
+            Self::Ports(ports) => Some(ports),
+            Self::Nothing | Self::Mistaken(_) | Self::Refused(_) => None,
+        }
+    }
+}
+
+/// The labels that count.
+fn trusted(container: &Container, rules: &Rules) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut labels = container.labels.clone();
+    if rules.trust_image_labels {
+        return Ok(labels);
+    }
+    let ignored: Vec<_> = container.labels_of_image().collect();
+    for name in &ignored {
+        labels.remove(*name);
+    }
+    if ignored.is_empty() || labels::concern_us(labels.keys().map(String::as_str)) {
+        return Ok(labels);
+    }
+    Err(Refusal::ImageLabels(ignored.into_iter().map(str::to_owned).collect()))
+}
+
+/// Decides on one interface, and takes what it needs from the registry.
+fn admit(
+    container: &Container,
+    start: &Start,
+    mut wanted: Wanted,
+    rules: &Rules,
+    registry: &mut Registry,
+) -> Result<PortSpec, Refusal> {
+    rules.policy.judge(container, &mut wanted).map_err(Refusal::Policy)?;
+    if let Some(output) = &wanted.mirror
+        && !rules.mirror_ports.contains(output)
+    {
+        return Err(Refusal::MirrorPort(output.clone()));
+    }
+    let addresses = match &wanted.addressing {
+        Addressing::Given(addresses) => addresses.clone(),
+        Addressing::None => Vec::new(),
+        Addressing::Auto => {
+            let addresses = assign(container, &wanted, rules, registry)?;
+            let gateways = gateways(&wanted, &addresses, rules);
+            wanted.gateways.extend(gateways);
+            if let Some(problem) = labels::misfits(&wanted, &addresses) {
+                return Err(Refusal::Misfit(problem));
+            }
+            addresses
+        }
+    };
+    let spec = port(container, start, rules, wanted, addresses);
+    registry.claim(&spec).map_err(Refusal::Taken)?;
+    Ok(spec)
+}
+
+/// The pools for an interface.
+fn pools<'a>(wanted: &'a Wanted, rules: &'a Rules) -> impl Iterator<Item = &'a Pool> {
+    rules.pools.iter().filter(|pool| pool.bridge == wanted.bridge && pool.vlan == wanted.vlan)
+}
+
+/// An address of each family that there is a pool for: the one that the interface holds already, or else a free
+/// one.
+fn assign(
+    container: &Container,
+    wanted: &Wanted,
+    rules: &Rules,
+    registry: &mut Registry,
+) -> Result<Vec<IpNet>, Refusal> {
+    let key = PortKey { container: container.id.clone(), interface: wanted.interface.clone() };
+    let claim = |address: &IpNet| Claim::Address {
+        bridge: wanted.bridge.clone(),
+        vlan: wanted.vlan,
+        address: address.addr(),
+    };
+    let identity = format!("{} {}", container.identity(), wanted.interface);
+    let mut addresses = Vec::new();
+    for ipv4 in [true, false] {
+        let family = || pools(wanted, rules).filter(|pool| pool.prefix.addr().is_ipv4() == ipv4);
+        let all = || family().flat_map(|pool| pool.candidates(&identity));
+        if family().next().is_none() {
+            continue;
+        }
+        let held = all().find(|address| registry.holds(&claim(address), &key));
+        let free = || all().find(|address| !registry.is_taken(&claim(address), &key));
+        let Some(address) = held.or_else(free) else {
+            let ranges: Vec<_> = family().map(Pool::to_string).collect();
+            registry.wait_for_address(&wanted.bridge, wanted.vlan, &container.id);
+            return Err(Refusal::PoolExhausted(ranges.join(", ")));
         };
-        Self::Port(PortSpec {
-            key: PortKey { container: container.id.clone(), interface },
-            container_name: container.name.clone(),
-            start: start.clone(),
-            bridge,
-            bridge_datapath: defaults.datapath,
-            vlan,
-            mac,
-            mtu,
-            addresses,
-            gateways,
-        })
+        addresses.push(address);
+    }
+    if addresses.is_empty() {
+        return Err(Refusal::NoPool { bridge: wanted.bridge.clone(), vlan: wanted.vlan });
+    }
+    Ok(addresses)
+}
+
+/// The gateways of the pools that gave these addresses, for families without one of the labels'.
+fn gateways(wanted: &Wanted, addresses: &[IpNet], rules: &Rules) -> Vec<IpAddr> {
+    let of = |address: &IpNet| {
+        let asked = wanted.gateways.iter().any(|one| one.is_ipv4() == address.addr().is_ipv4());
+        let pool = pools(wanted, rules).find(|pool| pool.holds(address.addr()))?;
+        pool.gateway.filter(|_| !asked)
+    };
+    addresses.iter().filter_map(of).collect()
+}
+
+fn port(
+    container: &Container,
+    start: &Start,
+    rules: &Rules,
+    wanted: Wanted,
+    addresses: Vec<IpNet>,
+) -> PortSpec {
+    let routes = wanted.all_routes(&addresses);
+    let Wanted {
+        bridge,
+        interface,
+        addressing,
+        gateways: _,
+        routes: _,
+        metric: _,
+        mtu,
+        mac,
+        vlan,
+        trunks,
+        vlan_mode,
+        ingress_rate,
+        ingress_burst,
+        egress_rate,
+        mirror,
+        ofport_request,
+    } = wanted;
+    let derived = || match addresses.first() {
+        Some(first) => MacAddress::derive(&bridge, vlan, &first.addr()),
+        None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.identity())),
+    };
+    let mac = mac.unwrap_or_else(derived);
+    let secured = rules.port_security.contains(&bridge);
+    PortSpec {
+        key: PortKey { container: container.id.clone(), interface },
+        container_name: container.name.clone(),
+        start: start.clone(),
+        bridge,
+        bridge_datapath: rules.defaults.datapath,
+        config: PortConfig {
+            tag: vlan,
+            trunks,
+            vlan_mode,
+            ingress_rate,
+            ingress_burst,
+            egress_rate,
+            ofport_request,
+            mirror,
+            addresses: addresses.clone(),
+            mac: Some(mac),
+        },
+        secured,
+        mac,
+        mtu,
+        addresses,
+        detect_duplicates: addressing != Addressing::Auto,
+        routes,
     }
 }
 
@@ -80,6 +291,28 @@ impl fmt::Display for Refusal {
                 f,
                 "it shares the network namespace of container {other}; set the labels there"
             ),
+            Self::MirrorPort(port) => write!(
+                f,
+                "the configuration allows no mirror to {port}; its operator may list it in mirror_ports"
+            ),
+            Self::ImageLabels(names) => write!(
+                f,
+                "labels of its image are ignored ({}); give them to the container, or set image_labels: trust",
+                names.join(", ")
+            ),
+            Self::Policy(denial) => denial.fmt(f),
+            Self::Taken(conflict) => {
+                write!(f, "{conflict}; it is granted once that one has stopped")
+            }
+            Self::NoPool { bridge, vlan } => {
+                write!(f, "the configuration has no pool for bridge {bridge}")?;
+                vlan.map_or(Ok(()), |vlan| write!(f, " and VLAN {vlan}"))
+            }
+            Self::PoolExhausted(pool) => write!(
+                f,
+                "all addresses of the pool {pool} are taken; one is granted once a container has stopped"
+            ),
+            Self::Misfit(problem) => f.write_str(problem),
             Self::ForeignPort(port) => write!(
                 f,
                 "port {port} was made for the same interface by somebody else; remove it \

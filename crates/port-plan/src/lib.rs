@@ -2,33 +2,57 @@
 //!
 //! ```text
 //! Container ──Desired::of──→ Desired ─┐
-//!                                     ├─ plan() ─→ Plan { steps, refusal }
+//!                                     ├─ plan() ─→ Plan { ports: steps, refusal }
 //! Observed ───────────────────────────┘
 //! ```
 //!
 //! This crate does no IO, reads no clock and knows no socket: everything it is told comes in as plain
 //! data, and everything it answers is plain data with one text form. Its `Cargo.toml` proves it.
 
+mod by_hand;
 mod container;
 mod desired;
+mod glob;
+mod kilobits;
 pub mod labels;
 mod link_name;
 mod mac;
 mod observed;
 mod plan;
+mod policy;
+mod pool;
+mod port_config;
+mod registry;
+mod route;
+mod rules;
+mod security;
 mod spec;
 mod status;
 mod step;
+mod trunks;
 mod vlan;
 
+pub use by_hand::{ByHandPort, clear};
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
-pub use desired::{Desired, Refusal};
+pub use desired::{Desired, DesiredPorts, Refusal};
+pub use glob::Glob;
+pub use kilobits::{InvalidKilobits, Kilobits};
 pub use labels::Mistake;
 pub use link_name::{InvalidLinkName, LinkName};
-pub use mac::{InvalidMac, MacAddress};
-pub use observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
-pub use plan::{Plan, plan};
+pub use mac::{InvalidMac, InvalidMacPrefix, MacAddress, MacPrefix};
+pub use observed::{
+    Leftover, LeftoverRow, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner,
+};
+pub use plan::{Placed, Plan, PortPlan, plan};
+pub use policy::{Denial, Forbidden, Policy, Rule, Source};
+pub use pool::{InvalidPool, Pool};
+pub use port_config::{PortColumn, PortConfig};
+pub use registry::{Claim, Conflict, Holder, Registry};
+pub use route::Route;
+pub use rules::Rules;
+pub use security::{Frames, Guard, Guards};
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
 pub use status::{Backoff, Readiness};
 pub use step::{LinkRepair, LinkSpec, Step};
+pub use trunks::{InvalidTrunks, InvalidVlanMode, Trunks, VlanMode};
 pub use vlan::{InvalidVlan, Vlan};

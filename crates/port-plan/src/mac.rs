@@ -1,7 +1,6 @@
 //! Unicast MAC addresses, given by a label or derived so that they stay the same.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -36,12 +35,13 @@ impl MacAddress {
 
     /// The address that an interface gets when no label gives one.
     ///
-    /// It depends on the bridge, the VLAN and the IP address alone, so it survives restarts and
+    /// It depends on the bridge, the VLAN and what makes the interface the same one again: its first IP
+    /// address or, without any, the names of container and interface. So it survives restarts and
     /// re-creation of the container, and its peers' ARP entries stay true. It is the first six bytes of
-    /// SHA-256 over `BRIDGE VLAN ADDRESS` (VLAN `0` when untagged), marked as locally administered.
-    pub fn derive(bridge: &LinkName, vlan: Option<Vlan>, address: IpAddr) -> Self {
+    /// SHA-256 over `BRIDGE VLAN IDENTITY` (VLAN `0` when untagged), marked as locally administered.
+    pub fn derive(bridge: &LinkName, vlan: Option<Vlan>, identity: &dyn fmt::Display) -> Self {
         let tag = vlan.map_or(0, Vlan::get);
-        let digest = Sha256::digest(format!("{bridge} {tag} {address}"));
+        let digest = Sha256::digest(format!("{bridge} {tag} {identity}"));
         let mut octets = [0; 6];
         for (octet, byte) in octets.iter_mut().zip(digest) {
             *octet = byte;
@@ -51,6 +51,38 @@ impl MacAddress {
     }
 }
 
+/// What MAC addresses begin with: one to six bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MacPrefix(Vec<u8>);
+
+/// Why a text is not a [`MacPrefix`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not one to six bytes that MAC addresses begin with, such as 02:00:00")]
+pub struct InvalidMacPrefix;
+
+impl MacPrefix {
+    /// Whether an address begins with it.
+    pub fn contains(&self, mac: MacAddress) -> bool {
+        mac.0.starts_with(&self.0)
+    }
+}
+
+impl FromStr for MacPrefix {
+    type Err = InvalidMacPrefix;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes: Option<Vec<u8>> = text.split([':', '-']).map(octet).collect();
+        let bytes = bytes.filter(|bytes| bytes.len() <= 6).ok_or(InvalidMacPrefix)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// Two hexadecimal digits. `from_str_radix` alone would take a sign, too.
+fn octet(text: &str) -> Option<u8> {
+    let digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digits.then(|| u8::from_str_radix(text, 16).ok()).flatten()
+}
+
 impl FromStr for MacAddress {
     type Err = InvalidMac;
 
@@ -58,12 +90,7 @@ impl FromStr for MacAddress {
         let mut octets = [0; 6];
         let mut parts = text.split([':', '-']);
         for octet in &mut octets {
-            let part = parts.next().ok_or(InvalidMac)?;
-            // from_str_radix would take a sign, too.
-            if part.len() != 2 || !part.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(InvalidMac);
-            }
-            *octet = u8::from_str_radix(part, 16).map_err(|_| InvalidMac)?;
+            *octet = parts.next().and_then(self::octet).ok_or(InvalidMac)?;
         }
         if parts.next().is_some() {
             return Err(InvalidMac);

@@ -1,34 +1,35 @@
 //! What exists now, for one container: rows in OVSDB and links in the kernel.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::port_config::PortConfig;
+use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
-use crate::vlan::Vlan;
 
 /// Everything that [`plan`](fn@crate::plan) has to know about the world to decide for one container.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// The datapath of the bridge that the container wants, if that bridge exists.
-    pub bridge: Option<Datapath>,
+    /// The datapaths of those bridges that the container wants and that exist.
+    pub bridges: BTreeMap<LinkName, Datapath>,
     /// The ports whose `external_ids:container_id` is the container's, whoever made them.
     pub ports: Vec<ObservedPort>,
     /// The links in the host's namespace that bear our mark for the container.
     pub links: Vec<ObservedLink>,
-    /// The interface that the container wants, seen from inside the container.
-    pub interface: ObservedInterface,
+    /// Rows of ours for the container that serve no port any more.
+    pub leftovers: Vec<Leftover>,
+    /// The interfaces that the container wants, seen from inside the container; none where nobody looked,
+    /// because there is no link of ours that it could be the end of.
+    pub interfaces: BTreeMap<LinkName, ObservedInterface>,
 }
 
 /// An interface inside a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ObservedInterface {
-    /// Nobody looked: there is no link of ours that it could be the end of.
-    #[default]
-    Unseen,
     /// There is none of that name.
     Missing,
     /// It is there.
@@ -41,8 +42,8 @@ pub enum ObservedInterface {
         mtu: u32,
         /// Its addresses.
         addresses: Vec<IpNet>,
-        /// The gateways of the default routes through it.
-        gateways: Vec<IpAddr>,
+        /// The routes through it.
+        routes: Vec<Route>,
     },
 }
 
@@ -59,8 +60,32 @@ pub struct ObservedPort {
     pub start: Option<Start>,
     /// Who made it.
     pub owner: Owner,
-    /// Its access VLAN (Port column `tag`).
-    pub vlan: Option<Vlan>,
+    /// The settings of its rows.
+    pub config: PortConfig,
+}
+
+/// A row of ours that a port had beside its own and that outlived it: such rows do not go with the port when
+/// somebody else deletes that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The interface inside the container that it was for.
+    pub interface: LinkName,
+    /// Its table.
+    pub row: LeftoverRow,
+    /// Its UUID.
+    pub uuid: String,
+}
+
+/// The table of a [`Leftover`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftoverRow {
+    /// `QoS`.
+    Qos,
+    /// `Mirror`.
+    Mirror {
+        /// The bridge that refers to it.
+        bridge: LinkName,
+    },
 }
 
 /// Who made a port (`external_ids:owner`).
@@ -77,6 +102,8 @@ pub enum Owner {
 pub struct ObservedLink {
     /// Its name.
     pub name: LinkName,
+    /// The name of the interface inside the container that is its other end.
+    pub interface: LinkName,
     /// Which start of the container it was made for.
     pub start: Start,
 }

@@ -1,25 +1,46 @@
 //! The decision: from what is wanted and what is there to the steps between them.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use crate::container::ContainerId;
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
-use crate::observed::{Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
-use crate::spec::{Datapath, PortSpec};
+use crate::observed::{Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
+use crate::route::Route;
+use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{LinkRepair, LinkSpec, Step};
 
-/// What is to be done for one container, in order.
+/// What is to be done for one container: for each of its interfaces by itself, so that what fails of one
+/// holds up no other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
+    /// One entry for each interface that is wanted or that something is there for, ordered by name.
+    pub ports: Vec<PortPlan>,
+}
+
+/// What is to be done for one interface, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortPlan {
+    /// The interface's name inside the container.
+    pub interface: LinkName,
     /// The steps; none when all is as it should be. A later step relies on those before it.
     pub steps: Vec<Step>,
-    /// Why the container gets no port, if what is there forbids it.
+    /// The port that the interface has once they are done.
+    pub placed: Option<Placed>,
+    /// Why it gets none, if what is there forbids it.
     pub refusal: Option<Refusal>,
+}
+
+/// A port that an interface has after its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its name.
+    pub port: LinkName,
+    /// It was not there before.
+    pub fresh: bool,
 }
 
 /// Decides what is to be done for one container.
@@ -29,41 +50,98 @@ pub struct Plan {
 ///
 /// `salt` is to be another number at each call: it goes into the name of a new port, which must not be one
 /// that an earlier plan gave.
-pub fn plan(container: &ContainerId, desired: &Desired, observed: &Observed, salt: u64) -> Plan {
-    match desired {
-        Desired::Port(spec) => attach(container, spec, observed, salt),
-        Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => {
-            Plan { steps: remove_all(observed), refusal: None }
+pub fn plan(desired: &Desired, observed: &Observed, salt: u64) -> Plan {
+    let wanted = desired.specs().iter().map(|spec| &spec.key.interface);
+    let refused = desired.refused().iter().map(|(interface, _)| interface);
+    let ports = ours(observed).map(|port| &port.key.interface);
+    let links = observed.links.iter().map(|link| &link.interface);
+    let leftovers = observed.leftovers.iter().map(|row| &row.interface);
+    let interfaces: BTreeSet<_> =
+        wanted.chain(refused).chain(ports).chain(links).chain(leftovers).collect();
+    let ports = interfaces.into_iter().map(|interface| {
+        let there = There::of(interface, observed);
+        match desired.specs().iter().find(|spec| spec.key.interface == *interface) {
+            Some(spec) => attach(spec, &there, salt),
+            None => {
+                let mut refused = desired.refused().iter();
+                let refusal = refused.find(|(refused, _)| refused == interface);
+                let refusal = refusal.map(|(_, refusal)| refusal.clone());
+                PortPlan { refusal, ..detach(interface.clone(), &there) }
+            }
+        }
+    });
+    Plan { ports: ports.collect() }
+}
+
+/// What is there for one interface.
+struct There<'a> {
+    ports: Vec<&'a ObservedPort>,
+    links: Vec<&'a ObservedLink>,
+    leftovers: Vec<&'a Leftover>,
+    interface: Option<&'a ObservedInterface>,
+    observed: &'a Observed,
+}
+
+impl<'a> There<'a> {
+    fn of(interface: &LinkName, observed: &'a Observed) -> Self {
+        Self {
+            ports: ours(observed).filter(|port| port.key.interface == *interface).collect(),
+            links: observed.links.iter().filter(|link| link.interface == *interface).collect(),
+            leftovers: observed
+                .leftovers
+                .iter()
+                .filter(|row| row.interface == *interface)
+                .collect(),
+            interface: observed.interfaces.get(interface),
+            observed,
         }
     }
-}
 
-fn remove_all(observed: &Observed) -> Vec<Step> {
-    let ports = ours(observed).map(del_port);
-    ports.chain(observed.links.iter().map(del_link)).collect()
-}
-
-fn attach(container: &ContainerId, spec: &PortSpec, observed: &Observed, salt: u64) -> Plan {
-    let kept = ours(observed).find(|port| serves(port, spec, observed));
-    if let (None, Some(port)) = (kept, foreign(spec, observed)) {
-        let refusal = Some(Refusal::ForeignPort(port.name.to_string()));
-        return Plan { steps: remove_all(observed), refusal };
+    fn remove_all(&self) -> Vec<Step> {
+        let ports = self.ports.iter().map(|port| del_port(port));
+        let links = self.links.iter().map(|link| del_link(link));
+        self.tidy_up().chain(ports).chain(links).collect()
     }
-    let mut steps: Vec<Step> =
-        ours(observed).filter(|port| Some(*port) != kept).map(del_port).collect();
+
+    fn tidy_up(&self) -> impl Iterator<Item = Step> {
+        self.leftovers.iter().copied().cloned().map(Step::Destroy)
+    }
+}
+
+fn detach(interface: LinkName, there: &There<'_>) -> PortPlan {
+    PortPlan { interface, steps: there.remove_all(), placed: None, refusal: None }
+}
+
+fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
+    let interface = spec.key.interface.clone();
+    let kept = there.ports.iter().copied().find(|port| serves(port, spec, there));
+    if let (None, Some(port)) = (kept, foreign(spec, there.observed)) {
+        let refusal = Some(Refusal::ForeignPort(port.name.to_string()));
+        return PortPlan { refusal, ..detach(interface, there) };
+    }
+    let spare = there.ports.iter().copied().filter(|port| Some(*port) != kept);
+    let mut steps: Vec<Step> = there.tidy_up().chain(spare.map(del_port)).collect();
 
     // A link of this start holds the interface's name inside the container: it must go first. One of
     // an earlier start lies in another namespace, and deleting it takes the kernel 16 ms: it goes last.
-    let spare = observed.links.iter().filter(|link| kept.is_none_or(|port| port.name != link.name));
+    let spare = there.links.iter().copied();
+    let spare = spare.filter(|link| kept.is_none_or(|port| port.name != link.name));
     let (before, after): (Vec<_>, Vec<_>) = spare.partition(|link| link.start == spec.start);
 
     steps.extend(before.into_iter().map(del_link));
-    match kept {
-        Some(port) => steps.extend(repair(port, spec, observed)),
-        None => steps.extend(add(container, spec, observed, salt)),
-    }
+    let placed = match kept {
+        Some(port) => {
+            steps.extend(repair(port, spec, there));
+            Placed { port: port.name.clone(), fresh: false }
+        }
+        None => {
+            let port = unused_name(spec, there.observed, salt);
+            steps.extend(add(spec, &port, there.observed));
+            Placed { port, fresh: true }
+        }
+    };
     steps.extend(after.into_iter().map(del_link));
-    Plan { steps, refusal: None }
+    PortPlan { interface, steps, placed: Some(placed), refusal: None }
 }
 
 /// A port that somebody else made for the interface that the container wants.
@@ -71,77 +149,87 @@ fn foreign<'a>(spec: &PortSpec, observed: &'a Observed) -> Option<&'a ObservedPo
     observed.ports.iter().find(|port| port.owner == Owner::Other && port.key == spec.key)
 }
 
-/// The port serves this start of the container as it is, or with another tag.
-fn serves(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> bool {
-    port.key == spec.key
-        && port.start.as_ref() == Some(&spec.start)
+/// The port serves this start of the container as it is, or with other settings.
+fn serves(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> bool {
+    port.start.as_ref() == Some(&spec.start)
         && port.bridge == spec.bridge
-        && observed.links.iter().any(|link| link.name == port.name)
-        && observed.interface != ObservedInterface::Missing
+        && there.links.iter().any(|link| link.name == port.name)
+        && there.interface != Some(&ObservedInterface::Missing)
 }
 
 /// Puts right what has changed of a port that is kept. What nobody asked for stays as it is.
-fn repair(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> Vec<Step> {
-    let tag = Step::SetTag { port: port.name.clone(), vlan: spec.vlan };
-    let tag = (port.vlan != spec.vlan).then_some(tag);
-    let link = repair_link(port, spec, observed).filter(|repair| !repair.is_empty());
-    tag.into_iter().chain(link.map(Step::SetLink)).collect()
+fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> {
+    let changes = spec.config.changes_from(&port.config);
+    let rows = (!changes.is_empty()).then(|| Step::SetPort {
+        bridge: port.bridge.clone(),
+        port: port.name.clone(),
+        key: port.key.clone(),
+        changes,
+    });
+    let link = repair_link(port, spec, there).filter(|repair| !repair.is_empty());
+    rows.into_iter().chain(link.map(Step::SetLink)).collect()
 }
 
-fn repair_link(port: &ObservedPort, spec: &PortSpec, observed: &Observed) -> Option<LinkRepair> {
-    let ObservedInterface::Present { up, mac, mtu, addresses, gateways } = &observed.interface
+fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<LinkRepair> {
+    let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) = there.interface
     else {
         return None;
     };
     let missing_address = |address: &&IpNet| !addresses.contains(address);
     // Routes go when a link goes down, and come back only after it.
-    let missing_gateway = |gateway: &&IpAddr| !up || !gateways.contains(gateway);
+    let missing_route = |route: &&Route| !up || !routes.iter().any(|found| route.is(found));
     Some(LinkRepair {
         name: port.name.clone(),
         key: spec.key.clone(),
         mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
         mtu: spec.mtu.filter(|wanted| *mtu != u32::from(*wanted)),
         addresses: spec.addresses.iter().filter(missing_address).copied().collect(),
-        gateways: spec.gateways.iter().filter(missing_gateway).copied().collect(),
+        detect_duplicates: spec.detect_duplicates,
+        routes: spec.routes.iter().filter(missing_route).copied().collect(),
         up: !up,
     })
 }
 
-fn add(container: &ContainerId, spec: &PortSpec, observed: &Observed, salt: u64) -> Vec<Step> {
+fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
     let PortSpec {
         key,
         container_name,
         start,
         bridge,
         bridge_datapath,
-        vlan,
+        config,
+        secured: _,
         mac,
         mtu,
         addresses,
-        gateways,
+        detect_duplicates,
+        routes,
     } = spec;
-    let name = unused_name(container, spec, observed, salt);
-    let datapath = observed.bridge.unwrap_or(*bridge_datapath);
+    let there = observed.bridges.get(bridge).copied();
+    let datapath = there.unwrap_or(*bridge_datapath);
     let add_bridge = Step::AddBridge { bridge: bridge.clone(), datapath };
     let add_link = Step::AddLink(LinkSpec {
         name: name.clone(),
         key: key.clone(),
         start: start.clone(),
+        by_hand: false,
         mac: *mac,
         mtu: *mtu,
         addresses: addresses.clone(),
-        gateways: gateways.clone(),
+        detect_duplicates: *detect_duplicates,
+        routes: routes.clone(),
         tx_checksum_offload: datapath == Datapath::System,
     });
     let add_port = Step::AddPort {
         bridge: bridge.clone(),
-        port: name,
-        vlan: *vlan,
+        port: name.clone(),
+        config: config.clone(),
+        guards: spec.guards(datapath),
         key: key.clone(),
         container_name: container_name.clone(),
         start: start.clone(),
     };
-    let missing = observed.bridge.is_none().then_some(add_bridge);
+    let missing = there.is_none().then_some(add_bridge);
     missing.into_iter().chain([add_link, add_port]).collect()
 }
 
@@ -161,14 +249,9 @@ fn del_link(link: &ObservedLink) -> Step {
 ///
 /// ovs-vswitchd does not recover when a link disappears and another of the same name comes before it has
 /// taken note: OVSDB looks healthy and traffic is dead. So no name is used twice.
-fn unused_name(
-    container: &ContainerId,
-    spec: &PortSpec,
-    observed: &Observed,
-    mut salt: u64,
-) -> LinkName {
+fn unused_name(spec: &PortSpec, observed: &Observed, mut salt: u64) -> LinkName {
     loop {
-        let name = name(container, spec, salt);
+        let name = name(spec, salt);
         let used = observed.ports.iter().any(|port| port.name == name)
             || observed.links.iter().any(|link| link.name == name);
         if !used {
@@ -179,9 +262,10 @@ fn unused_name(
 }
 
 /// Eight digits of the container's id, five of a hash, and `_l`, the ending that `ovs-docker` gives.
-fn name(container: &ContainerId, spec: &PortSpec, salt: u64) -> LinkName {
+fn name(spec: &PortSpec, salt: u64) -> LinkName {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let seed = format!("{container} {} {} {salt}", spec.key.interface, spec.start);
+    let PortKey { container, interface } = &spec.key;
+    let seed = format!("{container} {interface} {} {salt}", spec.start);
     let hash = Sha256::digest(seed);
     let head = container.as_str().chars().take(8);
     let digit = |byte: &u8| DIGITS.get(usize::from(*byte) % DIGITS.len()).copied();
@@ -192,13 +276,15 @@ fn name(container: &ContainerId, spec: &PortSpec, salt: u64) -> LinkName {
 impl fmt::Display for Plan {
     /// One step a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.steps {
-            writeln!(f, "{step}")?;
+        for PortPlan { interface, steps, placed: _, refusal } in &self.ports {
+            for step in steps {
+                writeln!(f, "{step}")?;
+            }
+            if let Some(refusal) = refusal {
+                writeln!(f, "refused {interface}: {refusal}")?;
+            }
         }
-        match &self.refusal {
-            Some(refusal) => writeln!(f, "refused: {refusal}"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 

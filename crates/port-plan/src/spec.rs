@@ -1,7 +1,6 @@
 //! What one container wants of the switch: the labels, understood.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -9,7 +8,9 @@ use ipnet::IpNet;
 use crate::container::{ContainerId, Start};
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
-use crate::vlan::Vlan;
+use crate::port_config::PortConfig;
+use crate::route::Route;
+use crate::security::{self, Guards};
 
 /// What makes a port the same port: one interface of one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +74,22 @@ pub struct Defaults {
     pub datapath: Datapath,
 }
 
+impl PortSpec {
+    /// What is done to the frames that it sends, on a bridge of this datapath.
+    pub fn guards(&self, datapath: Datapath) -> Guards {
+        Guards {
+            rules: if self.secured { security::rules(self) } else { Vec::new() },
+            // The kernel's datapath polices by the Interface's columns.
+            meter: security::meter(self).filter(|_| datapath == Datapath::Netdev),
+        }
+    }
+
+    /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
+    pub fn awaits_detection(&self) -> bool {
+        self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())
+    }
+}
+
 /// A port that a container wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSpec {
@@ -86,14 +103,19 @@ pub struct PortSpec {
     pub bridge: LinkName,
     /// What that bridge is created with if it is missing.
     pub bridge_datapath: Datapath,
-    /// The access VLAN; untagged and in no VLAN if `None`.
-    pub vlan: Option<Vlan>,
+    /// The settings of its rows.
+    pub config: PortConfig,
+    /// Whether it may send its own MAC address and addresses alone.
+    pub secured: bool,
     /// The interface's MAC address.
     pub mac: MacAddress,
     /// The interface's MTU in bytes; the kernel's default if `None`.
     pub mtu: Option<u16>,
-    /// The interface's addresses; at least one.
+    /// The interface's addresses; none for a container that sees to that itself.
     pub addresses: Vec<IpNet>,
-    /// Default routes: at most one gateway of each family.
-    pub gateways: Vec<IpAddr>,
+    /// Whether to find out first that no other host of the link has its IPv6 addresses (RFC 4862, section 5.4).
+    /// Those from a pool are known to be free.
+    pub detect_duplicates: bool,
+    /// Routes through the interface, default ones among them.
+    pub routes: Vec<Route>,
 }

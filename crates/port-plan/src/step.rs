@@ -1,15 +1,17 @@
 //! What is to be done, one thing at a time, and its text form.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::container::Start;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::observed::{Leftover, LeftoverRow};
+use crate::port_config::{PortColumn, PortConfig};
+use crate::route::Route;
+use crate::security::Guards;
 use crate::spec::{Datapath, PortKey};
-use crate::vlan::Vlan;
 
 /// One step of a [`Plan`](crate::Plan).
 ///
@@ -38,8 +40,10 @@ pub enum Step {
         bridge: LinkName,
         /// The link, whose name the Port and Interface rows take.
         port: LinkName,
-        /// The access VLAN.
-        vlan: Option<Vlan>,
+        /// The settings of its rows.
+        config: PortConfig,
+        /// What is done to the frames that come from it, before any comes.
+        guards: Guards,
         /// Whose port it is.
         key: PortKey,
         /// The container's name.
@@ -47,13 +51,19 @@ pub enum Step {
         /// Which start of the container it is for.
         start: Start,
     },
-    /// Change a port's access VLAN.
-    SetTag {
+    /// Put right what has changed of a port's rows, in one transaction.
+    SetPort {
+        /// The bridge that it is on.
+        bridge: LinkName,
         /// The port.
         port: LinkName,
-        /// The new VLAN, or none.
-        vlan: Option<Vlan>,
+        /// Whose port it is.
+        key: PortKey,
+        /// The columns that change, with their new values; never empty.
+        changes: Vec<PortColumn>,
     },
+    /// Delete a row that serves no port any more.
+    Destroy(Leftover),
     /// Take a port off its bridge.
     DelPort {
         /// The bridge that it is on.
@@ -72,14 +82,18 @@ pub struct LinkSpec {
     pub key: PortKey,
     /// Which start of the container it is for.
     pub start: Start,
+    /// It is made for a command, and so bears another mark than those of labelled containers.
+    pub by_hand: bool,
     /// MAC address of the container's end.
     pub mac: MacAddress,
     /// MTU of both ends in bytes; the kernel's default if `None`.
     pub mtu: Option<u16>,
     /// Addresses of the container's end.
     pub addresses: Vec<IpNet>,
-    /// Default gateways inside the container, at most one of each family.
-    pub gateways: Vec<IpAddr>,
+    /// Whether the kernel is to find out first that no other host has the IPv6 addresses.
+    pub detect_duplicates: bool,
+    /// Routes through the container's end, default ones among them.
+    pub routes: Vec<Route>,
     /// Whether the container's end may leave transmit checksums to its peer. Over a userspace datapath
     /// nobody would ever fill them in, and TCP and UDP would fail.
     pub tx_checksum_offload: bool,
@@ -98,17 +112,33 @@ pub struct LinkRepair {
     pub mtu: Option<u16>,
     /// The addresses to add.
     pub addresses: Vec<IpNet>,
-    /// The gateways to route through, at most one of each family.
-    pub gateways: Vec<IpAddr>,
+    /// Whether the kernel is to find out first that no other host has the IPv6 addresses.
+    pub detect_duplicates: bool,
+    /// The routes to add.
+    pub routes: Vec<Route>,
     /// Whether it has to be set up.
     pub up: bool,
+}
+
+impl Step {
+    /// Whether it changes rows of OVSDB, as opposed to links of the kernel.
+    pub fn is_of_rows(&self) -> bool {
+        match self {
+            Self::AddBridge { .. }
+            | Self::AddPort { .. }
+            | Self::SetPort { .. }
+            | Self::Destroy(_)
+            | Self::DelPort { .. } => true,
+            Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } => false,
+        }
+    }
 }
 
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        let Self { name: _, key: _, mac, mtu, addresses, gateways, up } = self;
-        mac.is_none() && mtu.is_none() && addresses.is_empty() && gateways.is_empty() && !up
+        let Self { name: _, key: _, mac, mtu, addresses, detect_duplicates: _, routes, up } = self;
+        mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty() && !up
     }
 }
 
@@ -121,12 +151,23 @@ impl fmt::Display for Step {
             Self::AddLink(link) => link.fmt(f),
             Self::SetLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
-            Self::AddPort { bridge, port, vlan, key: _, container_name: _, start: _ } => {
+            Self::AddPort { bridge, port, config, guards, key: _, container_name: _, start: _ } => {
                 write!(f, "add-port {bridge} {port}")?;
-                vlan.map_or(Ok(()), |vlan| write!(f, " tag={vlan}"))
+                let mut given = config.given().into_iter().filter(|column| !column.is_mark());
+                given.try_for_each(|column| write!(f, " {column}"))?;
+                if let Some((rate, burst)) = guards.meter {
+                    write!(f, " meter={rate},burst={burst}")?;
+                }
+                if guards.rules.is_empty() { Ok(()) } else { f.write_str(" port-security=on") }
             }
-            Self::SetTag { port, vlan: Some(vlan) } => write!(f, "set-port {port} tag={vlan}"),
-            Self::SetTag { port, vlan: None } => write!(f, "set-port {port} tag=[]"),
+            Self::SetPort { bridge: _, port, key: _, changes } => {
+                write!(f, "set-port {port}")?;
+                changes.iter().try_for_each(|column| write!(f, " {column}"))
+            }
+            Self::Destroy(Leftover { interface: _, row, uuid }) => match row {
+                LeftoverRow::Qos => write!(f, "destroy qos {uuid}"),
+                LeftoverRow::Mirror { bridge } => write!(f, "destroy mirror {bridge} {uuid}"),
+            },
             Self::DelPort { bridge, port } => write!(f, "del-port {bridge} {port}"),
         }
     }
@@ -135,7 +176,10 @@ impl fmt::Display for Step {
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "add-link {} peer={}", self.name, self.key.interface)?;
-        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.gateways)?;
+        attributes(f, Some(self.mac), self.mtu, &self.addresses, &self.routes)?;
+        if !self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6()) {
+            f.write_str(" nodad")?;
+        }
         if !self.tx_checksum_offload {
             f.write_str(" tx-checksum=off")?;
         }
@@ -146,7 +190,7 @@ impl fmt::Display for LinkSpec {
 impl fmt::Display for LinkRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
-        attributes(f, self.mac, self.mtu, &self.addresses, &self.gateways)?;
+        attributes(f, self.mac, self.mtu, &self.addresses, &self.routes)?;
         if self.up { f.write_str(" up") } else { Ok(()) }
     }
 }
@@ -156,7 +200,7 @@ fn attributes(
     mac: Option<MacAddress>,
     mtu: Option<u16>,
     addresses: &[IpNet],
-    gateways: &[IpAddr],
+    routes: &[Route],
 ) -> fmt::Result {
     if let Some(mac) = mac {
         write!(f, " mac={mac}")?;
@@ -167,8 +211,12 @@ fn attributes(
     for address in addresses {
         write!(f, " address={address}")?;
     }
-    for gateway in gateways {
-        write!(f, " gateway={gateway}")?;
-    }
-    Ok(())
+    routes.iter().try_for_each(|route| match *route {
+        Route { destination, via: Some(via), onlink: false, metric: None }
+            if destination.prefix_len() == 0 =>
+        {
+            write!(f, " gateway={via}")
+        }
+        _ => write!(f, " route=[{route}]"),
+    })
 }

@@ -9,22 +9,16 @@ use port_plan::LinkName;
 use super::Error;
 use super::connection::{Connection, Request};
 
-/// The request for an address more.
-pub(super) fn add(name: &LinkName, index: u32, address: IpNet) -> Request {
-    let mut message = AddressMessage::default();
-    message.header.family =
-        if address.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.prefix_len = address.prefix_len();
-    message.header.scope = AddressScope::Universe;
-    message.header.index = index;
-    message.attributes.push(AddressAttribute::Local(address.addr()));
-    message.attributes.push(AddressAttribute::Address(address.addr()));
+/// The request for an address more. Where duplicates are to be detected, an IPv6 address cannot be used before
+/// that is over, which takes up to two seconds.
+pub(super) fn add(name: &LinkName, index: u32, address: IpNet, detect_duplicates: bool) -> Request {
+    let mut message = message(index, address);
     match address {
         IpNet::V4(v4) if v4.prefix_len() < 31 => {
             message.attributes.push(AddressAttribute::Broadcast(v4.broadcast()));
         }
         IpNet::V4(_) => {}
-        // Duplicate address detection would keep the address unusable for a second.
+        IpNet::V6(_) if detect_duplicates => {}
         IpNet::V6(_) => message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad)),
     }
     Request {
@@ -34,8 +28,38 @@ pub(super) fn add(name: &LinkName, index: u32, address: IpNet) -> Request {
     }
 }
 
+/// The request for an address less.
+pub(super) fn remove(name: &LinkName, index: u32, address: IpNet) -> Request {
+    Request {
+        message: RouteNetlinkMessage::DelAddress(message(index, address)),
+        flags: 0,
+        what: format!("remove address {address} from {name}"),
+    }
+}
+
+fn message(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family =
+        if address.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = address.prefix_len();
+    message.header.scope = AddressScope::Universe;
+    message.header.index = index;
+    message.attributes.push(AddressAttribute::Local(address.addr()));
+    message.attributes.push(AddressAttribute::Address(address.addr()));
+    message
+}
+
+/// An address that an interface has.
+pub(super) struct Found {
+    pub(super) address: IpNet,
+    /// The kernel has yet to find out whether another host has it.
+    pub(super) tentative: bool,
+    /// Another host has it: it is not used.
+    pub(super) duplicate: bool,
+}
+
 /// The addresses that an interface has.
-pub(super) fn list(connection: &mut Connection, index: u32) -> Result<Vec<IpNet>, Error> {
+pub(super) fn list(connection: &mut Connection, index: u32) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     connection.dump(request, "list the addresses", |answer| {
@@ -47,7 +71,7 @@ pub(super) fn list(connection: &mut Connection, index: u32) -> Result<Vec<IpNet>
     Ok(found)
 }
 
-fn read(message: &AddressMessage) -> Option<IpNet> {
+fn read(message: &AddressMessage) -> Option<Found> {
     // IPv4 tells the interface's own address as Local, IPv6 as Address (linux/if_addr.h).
     let own = |attribute: &AddressAttribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
@@ -59,5 +83,15 @@ fn read(message: &AddressMessage) -> Option<IpNet> {
     };
     let attributes = &message.attributes;
     let address = attributes.iter().find_map(own).or_else(|| attributes.iter().find_map(other))?;
-    IpNet::new(address, message.header.prefix_len).ok()
+    let flags = attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => Some(*flags),
+        _ => None,
+    });
+    let flags = flags.unwrap_or(AddressFlags::empty());
+    let duplicate = flags.contains(AddressFlags::Dadfailed);
+    Some(Found {
+        address: IpNet::new(address, message.header.prefix_len).ok()?,
+        tentative: flags.contains(AddressFlags::Tentative) && !duplicate,
+        duplicate,
+    })
 }

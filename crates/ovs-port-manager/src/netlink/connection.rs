@@ -8,6 +8,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use tracing::trace;
 
 use super::Error;
 
@@ -62,7 +63,7 @@ impl Connection {
             self.append(&mut bytes, message, flags | NLM_F_ACK);
             words.push(what);
         }
-        self.send(&bytes)?;
+        self.send(&bytes, words.len())?;
         let mut refused = None;
         let mut outstanding = words.len();
         while outstanding > 0 {
@@ -91,7 +92,7 @@ impl Connection {
     ) -> Result<RouteNetlinkMessage, Error> {
         let mut bytes = Vec::new();
         let wanted = self.append(&mut bytes, message, 0);
-        self.send(&bytes)?;
+        self.send(&bytes, 1)?;
         let mut answer = None;
         while answer.is_none() {
             self.receive(|sequence, flags, payload| match payload {
@@ -113,7 +114,7 @@ impl Connection {
     ) -> Result<(), Error> {
         let mut bytes = Vec::new();
         let wanted = self.append(&mut bytes, message, NLM_F_DUMP);
-        self.send(&bytes)?;
+        self.send(&bytes, 1)?;
         let mut end = None;
         while end.is_none() {
             self.receive(|sequence, flags, payload| match payload {
@@ -143,7 +144,8 @@ impl Connection {
         self.sequence
     }
 
-    fn send(&self, bytes: &[u8]) -> Result<(), Error> {
+    fn send(&self, bytes: &[u8], messages: usize) -> Result<(), Error> {
+        trace!(messages, "to the kernel");
         let sent = self.socket.send(bytes, 0).map_err(Error::system("send to the kernel"))?;
         if sent == bytes.len() { Ok(()) } else { Err(Error::Malformed("a cut request".to_owned())) }
     }

@@ -4,15 +4,24 @@
 
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface};
+use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, Route};
 
 use super::connection::{Connection, Request};
 use super::{Error, address, route};
 use crate::ethtool;
+
+/// How long the detection of duplicate addresses may take: a random delay of up to a second and a second's wait for
+/// an answer (RFC 4862, section 5.4.2), and as much again for a busy machine.
+const DETECTION: Duration = Duration::from_secs(4);
+/// The time between looks at how far it is.
+const DETECTION_PAUSE: Duration = Duration::from_millis(20);
 
 /// Configures the end of a new pair.
 ///
@@ -29,9 +38,11 @@ pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
         ethtool::set_tx_checksum(name, false)
             .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
     }
-    let replaced = replaced_routes(&mut connection, index, &spec.gateways)?;
-    let addresses = spec.addresses.iter().map(|address| address::add(name, index, *address));
-    let routes = spec.gateways.iter().map(|gateway| route::add_default(name, index, *gateway));
+    let replaced = replaced_routes(&mut connection, index, &spec.routes)?;
+    let detect = spec.detect_duplicates;
+    let addresses =
+        spec.addresses.iter().map(|address| address::add(name, index, *address, detect));
+    let routes = spec.routes.iter().map(|route| route::add(name, index, route));
     connection.batch(addresses.chain([set_up(name, index)]).chain(routes).collect())?;
     Ok(replaced)
 }
@@ -45,9 +56,9 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
         Err(error) => return Err(error),
     };
     let index = link.header.index;
-    let mut gateways = route::defaults(&mut connection, true)?;
-    gateways.extend(route::defaults(&mut connection, false)?);
-    let through = gateways.into_iter().filter(|route| route.link == Some(index));
+    let mut routes = route::list(&mut connection, true)?;
+    routes.extend(route::list(&mut connection, false)?);
+    let through = routes.into_iter().filter(|found| found.link == Some(index));
     Ok(ObservedInterface::Present {
         up: link.header.flags.contains(LinkFlags::Up),
         mac: link.attributes.iter().find_map(|attribute| match attribute {
@@ -64,14 +75,45 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
                 _ => None,
             })
             .unwrap_or_default(),
-        addresses: address::list(&mut connection, index)?,
-        gateways: through.filter_map(|route| route.gateway).collect(),
+        addresses: address::list(&mut connection, index)?
+            .into_iter()
+            .filter(|found| !found.duplicate)
+            .map(|found| found.address)
+            .collect(),
+        routes: through.map(|found| found.route).collect(),
     })
+}
+
+/// Has the kernel find out whether other hosts have the interface's IPv6 addresses, and waits until it knows;
+/// returns those that they have.
+///
+/// It has asked when the addresses were made, but perhaps too early for anybody to hear it.
+pub(super) fn detect_duplicates(name: &LinkName, addresses: &[IpNet]) -> Result<Vec<IpNet>, Error> {
+    let mut connection = Connection::open()?;
+    let index = get(&mut connection, name)?.header.index;
+    for address in addresses.iter().filter(|address| address.addr().is_ipv6()) {
+        // The kernel asks again for a new one.
+        let _ = connection.batch(vec![address::remove(name, index, *address)]);
+        connection.batch(vec![address::add(name, index, *address, true)])?;
+    }
+    let deadline = Instant::now() + DETECTION;
+    loop {
+        let addresses = address::list(&mut connection, index)?;
+        let duplicates = addresses.iter().filter(|found| found.duplicate);
+        if !addresses.iter().any(|found| found.tentative) {
+            return Ok(duplicates.map(|found| found.address).collect());
+        }
+        if Instant::now() > deadline {
+            return Err(Error::Malformed(format!("{name} still looks for duplicate addresses")));
+        }
+        // The kernel tells no one who is not in its namespace and subscribed there.
+        thread::sleep(DETECTION_PAUSE);
+    }
 }
 
 /// Puts an interface right, in the order in which a new one is configured.
 pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
-    let LinkRepair { name: _, key, mac, mtu, addresses, gateways, up } = repair;
+    let LinkRepair { name: _, key, mac, mtu, addresses, detect_duplicates, routes, up } = repair;
     let name = &key.interface;
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
@@ -81,9 +123,14 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let mac = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
     let mtu = mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
     let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
-    let addresses = addresses.iter().map(|address| address::add(name, index, *address));
+    for duplicate in addresses.iter().filter(|address| address.addr().is_ipv6()) {
+        // One that another host had is still there, unused; the kernel looks again at a new one.
+        let _ = connection.batch(vec![address::remove(name, index, *duplicate)]);
+    }
+    let addresses =
+        addresses.iter().map(|address| address::add(name, index, *address, *detect_duplicates));
     let up = up.then(|| set_up(name, index));
-    let routes = gateways.iter().map(|gateway| route::add_default(name, index, *gateway));
+    let routes = routes.iter().map(|route| route::add(name, index, route));
     connection.batch(settings.chain(addresses).chain(up).chain(routes).collect())
 }
 
@@ -130,20 +177,21 @@ fn set_up(name: &LinkName, index: u32) -> Request {
     Request { message: RouteNetlinkMessage::SetLink(message), flags: 0, what }
 }
 
-/// The default routes that the ones through these gateways will take the place of, in words.
+/// The default routes that the wanted ones will take the place of, in words.
 fn replaced_routes(
     connection: &mut Connection,
     index: u32,
-    gateways: &[IpAddr],
+    wanted: &[Route],
 ) -> Result<Vec<String>, Error> {
-    let mut found = Vec::new();
-    for gateway in gateways {
-        let there = route::defaults(connection, gateway.is_ipv4())?;
-        let others = there.into_iter().filter(|route| route.link != Some(index));
-        found.extend(others.map(|route| match route.gateway {
+    let mut replaced = Vec::new();
+    for wanted in wanted.iter().filter(|route| route.destination.prefix_len() == 0) {
+        let there = route::list(connection, wanted.is_ipv4())?;
+        let others = there.into_iter().filter(|found| found.link != Some(index));
+        let others = others.filter(|found| wanted.collides(&found.route));
+        replaced.extend(others.map(|found| match found.route.via {
             Some(via) => format!("default via {via}"),
             None => "default".to_owned(),
         }));
     }
-    Ok(found)
+    Ok(replaced)
 }

@@ -4,11 +4,14 @@ use port_plan::{LinkName, PortKey, Start};
 
 /// The first word of the alias.
 const OWNER: &str = "ovs-port-manager";
+/// That of a link that was made for a command. It is left to its container's end.
+const BY_HAND: &str = "ovs-port-manager/by-hand";
 
 /// The alias of the host end of a port's link; at most 255 bytes fit (`IFALIASZ`).
-pub(super) fn write(key: &PortKey, start: &Start) -> String {
+pub(super) fn write(key: &PortKey, start: &Start, by_hand: bool) -> String {
     let PortKey { container, interface } = key;
-    format!("{OWNER} container={container} iface={interface} start={start}")
+    let owner = if by_hand { BY_HAND } else { OWNER };
+    format!("{owner} container={container} iface={interface} start={start}")
 }
 
 /// Whose link it is, if it bears our mark.
@@ -33,7 +36,10 @@ mod tests {
         let container = "3f".repeat(32).parse().unwrap();
         let key = PortKey { container, interface: "eth1".parse().unwrap() };
         let start = Start("2026-01-02T03:04:05.678901234Z".to_owned());
-        let alias = write(&key, &start);
+        let by_hand = write(&key, &start, true);
+        assert!(by_hand.len() < 256);
+        assert_eq!(read(&by_hand), None, "no business of the daemon's");
+        let alias = write(&key, &start, false);
         assert!(alias.len() < 256);
         assert_eq!(read(&alias), Some((key, start)));
         assert_eq!(read("uplink to ovs-port-manager"), None);

@@ -1,20 +1,25 @@
 //! The kernel's side of a port: veth pairs, and the interface inside the container.
 //!
 //! Everything here does as it is told by a [`LinkSpec`](port_plan::LinkSpec); nothing is decided. The
-//! functions block, each for about a millisecond, and are called on plain threads.
+//! functions block, each for about a millisecond, and are called on a plain thread: the [`Worker`]'s.
 
 mod address;
 mod connection;
+mod counters;
 mod interface;
 mod mark;
 mod route;
 mod veth;
 mod watch;
+mod worker;
 
 use std::io;
 
-pub(crate) use veth::{Created, create, delete, list, missing, observe, repair};
-pub(crate) use watch::{News, watch};
+pub(crate) use connection::Connection;
+pub(crate) use counters::{LinkNow, traffic};
+pub(crate) use veth::{Created, create, delete, detect_duplicates, list, missing, observe, repair};
+pub(crate) use watch::{News, hears_other_namespaces, watch};
+pub(crate) use worker::Worker;
 
 /// Why the kernel did not do what was asked.
 #[derive(Debug, thiserror::Error)]

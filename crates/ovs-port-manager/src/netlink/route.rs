@@ -1,47 +1,60 @@
-//! Default routes.
+//! Routes through an interface.
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
+    RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use port_plan::LinkName;
+use port_plan::{LinkName, Route};
 
 use super::Error;
 use super::connection::{Connection, Request};
 
-/// A default route that is there.
-pub(super) struct DefaultRoute {
-    /// Where it leads; a route into a link alone has none.
-    pub(super) gateway: Option<IpAddr>,
+/// A route that is there.
+pub(super) struct Found {
+    pub(super) route: Route,
     /// The index of the link that it leads through.
     pub(super) link: Option<u32>,
 }
 
-/// The request for a default route, which takes the place of one of its family.
-pub(super) fn add_default(name: &LinkName, index: u32, gateway: IpAddr) -> Request {
+/// The request for a route, which takes the place of one of the same destination and metric.
+pub(super) fn add(name: &LinkName, index: u32, route: &Route) -> Request {
     let mut message = RouteMessage::default();
-    message.header.address_family = family(gateway.is_ipv4());
+    message.header.address_family = family(route.is_ipv4());
+    message.header.destination_prefix_length = route.destination.prefix_len();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
-    message.header.scope = RouteScope::Universe;
+    // What lies on the link itself is nearer than what is behind a router (ip-route(8), SCOPE_VAL).
+    let on_link = route.via.is_none() && route.is_ipv4();
+    message.header.scope = if on_link { RouteScope::Link } else { RouteScope::Universe };
     message.header.kind = RouteType::Unicast;
-    message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
+    if route.destination.prefix_len() > 0 {
+        let destination = RouteAddress::from(route.destination.addr());
+        message.attributes.push(RouteAttribute::Destination(destination));
+    }
+    if let Some(via) = route.via {
+        message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(via)));
+    }
+    if route.onlink {
+        message.header.flags = RouteFlags::Onlink;
+    }
+    if let Some(metric) = route.metric {
+        message.attributes.push(RouteAttribute::Priority(metric));
+    }
     message.attributes.push(RouteAttribute::Oif(index));
     Request {
         message: RouteNetlinkMessage::NewRoute(message),
         flags: NLM_F_CREATE | NLM_F_REPLACE,
-        what: format!("route through gateway {gateway} on {name}"),
+        what: format!("add route {route} on {name}"),
     }
 }
 
-/// The default routes of a family in the main table.
-pub(super) fn defaults(
-    connection: &mut Connection,
-    ipv4: bool,
-) -> Result<Vec<DefaultRoute>, Error> {
+/// The unicast routes of a family in the main table.
+pub(super) fn list(connection: &mut Connection, ipv4: bool) -> Result<Vec<Found>, Error> {
     let mut request = RouteMessage::default();
     request.header.address_family = family(ipv4);
     request.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -49,26 +62,37 @@ pub(super) fn defaults(
     connection.dump(RouteNetlinkMessage::GetRoute(request), "list the routes", |answer| {
         let RouteNetlinkMessage::NewRoute(route) = answer else { return };
         let header = &route.header;
-        let default = header.destination_prefix_length == 0
-            && header.table == RouteHeader::RT_TABLE_MAIN
+        let wanted = header.table == RouteHeader::RT_TABLE_MAIN
             && header.kind == RouteType::Unicast
             && header.address_family == family(ipv4);
-        found.extend(default.then(|| read(&route)));
+        found.extend(wanted.then(|| read(&route, ipv4)).flatten());
     })?;
     Ok(found)
 }
 
-fn read(route: &RouteMessage) -> DefaultRoute {
-    let mut read = DefaultRoute { gateway: None, link: None };
-    for attribute in &route.attributes {
+fn read(message: &RouteMessage, ipv4: bool) -> Option<Found> {
+    let (mut destination, mut via, mut link, mut metric) = (None, None, None, None);
+    for attribute in &message.attributes {
         match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(v4)) => read.gateway = Some((*v4).into()),
-            RouteAttribute::Gateway(RouteAddress::Inet6(v6)) => read.gateway = Some((*v6).into()),
-            RouteAttribute::Oif(index) => read.link = Some(*index),
+            RouteAttribute::Destination(address) => destination = ip(address),
+            RouteAttribute::Gateway(address) => via = ip(address),
+            RouteAttribute::Oif(index) => link = Some(*index),
+            RouteAttribute::Priority(number) => metric = Some(*number),
             _ => {}
         }
     }
-    read
+    let unspecified = if ipv4 { [0; 4].into() } else { [0; 16].into() };
+    let destination = destination.unwrap_or(unspecified);
+    let destination = IpNet::new(destination, message.header.destination_prefix_length).ok()?;
+    Some(Found { route: Route::new(destination, via).with_metric(metric), link })
+}
+
+fn ip(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(v4) => Some((*v4).into()),
+        RouteAddress::Inet6(v6) => Some((*v6).into()),
+        _ => None,
+    }
 }
 
 fn family(ipv4: bool) -> AddressFamily {

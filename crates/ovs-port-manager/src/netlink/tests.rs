@@ -84,18 +84,23 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
             container: "3f2a9c1b".repeat(8).parse().unwrap(),
             interface: "eth1".parse().unwrap(),
         },
+        by_hand: false,
         start: Start("2026-01-02T03:04:05.678901234Z".to_owned()),
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
+        detect_duplicates: false,
+        routes: gateways
+            .iter()
+            .map(|gateway| port_plan::Route::default_via(gateway.parse().unwrap()))
+            .collect(),
         tx_checksum_offload: false,
     }
 }
 
 fn create_in(host: &Namespace, container: &Namespace, spec: LinkSpec) -> Result<Created, Error> {
     let netns = container.open();
-    host.inside(move || create(&spec, &netns))
+    host.inside(move || create(&mut Connection::open()?, &spec, &netns))
 }
 
 #[test]
@@ -184,7 +189,7 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_nothing_is_left() {
     let (host, container) = (Namespace::new(), Namespace::new());
     let error = create_in(&host, &container, spec(&["10.0.0.1/24"], &["10.9.9.9"])).unwrap_err();
     let told = error.to_string();
-    assert!(told.starts_with("cannot route through gateway 10.9.9.9 on eth1: "), "{told}");
+    assert!(told.starts_with("cannot add route default via 10.9.9.9 on eth1: "), "{told}");
     assert!(told.contains("(Nexthop has invalid gateway)"), "{told}");
     assert_eq!(host.links(), [""; 0]);
     assert_eq!(container.links(), [""; 0]);
@@ -198,8 +203,12 @@ fn only_marked_links_are_listed() {
     host.run("ip link add theirs3 type veth peer name theirs4");
     let spec = spec(&["10.0.0.1/24"], &[]);
     create_in(&host, &container, spec.clone()).unwrap();
-    let listed = host.inside(list).unwrap();
-    let link = port_plan::ObservedLink { name: spec.name, start: spec.start };
+    let listed = host.inside(|| list(&mut Connection::open()?)).unwrap();
+    let link = port_plan::ObservedLink {
+        name: spec.name,
+        interface: spec.key.interface.clone(),
+        start: spec.start,
+    };
     assert_eq!(listed, [(spec.key, link)]);
 }
 

@@ -1,7 +1,9 @@
 //! veth pairs: made in one request, deleted, listed.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
@@ -22,13 +24,17 @@ pub(crate) struct Created {
 
 /// Makes a veth pair with its peer born inside the namespace under its final name, and configures it.
 ///
-/// Must be called on a thread of its own: it moves that thread into the namespace and leaves it there.
+/// Must be called on a plain thread: it moves that thread into the namespace and leaves it there. `host` is a
+/// socket in the host's namespace.
 ///
 /// # Errors
 ///
 /// What the kernel refused; nothing of the pair is left then.
-pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error> {
-    let mut host = Connection::open()?;
+pub(crate) fn create(
+    host: &mut Connection,
+    spec: &LinkSpec,
+    netns: &OwnedFd,
+) -> Result<Created, Error> {
     if let Err(error) = host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)]) {
         // The host end's name is new to the kernel: what exists is the interface in the container.
         if error.errno() == Some(libc::EEXIST) {
@@ -47,12 +53,26 @@ pub(crate) fn create(spec: &LinkSpec, netns: &OwnedFd) -> Result<Created, Error>
     configured.map(|replaced_routes| Created { replaced_routes })
 }
 
-/// How an interface inside the namespace is now. On a thread of its own, as [`create`].
-pub(crate) fn observe(interface: &LinkName, netns: &OwnedFd) -> Result<ObservedInterface, Error> {
-    inside(netns, || interface::observe(interface))
+/// How interfaces inside the namespace are now. On a plain thread, as [`create`].
+pub(crate) fn observe(
+    interfaces: Vec<LinkName>,
+    netns: &OwnedFd,
+) -> Result<BTreeMap<LinkName, ObservedInterface>, Error> {
+    let observe = |name: LinkName| interface::observe(&name).map(|found| (name, found));
+    inside(netns, || interfaces.into_iter().map(observe).collect())
 }
 
-/// Puts an interface inside the namespace right. On a thread of its own, as [`create`].
+/// The IPv6 addresses of an interface inside the namespace that other hosts have; asks for them and waits until
+/// that is known. On a plain thread, as [`create`].
+pub(crate) fn detect_duplicates(
+    interface: &LinkName,
+    addresses: &[IpNet],
+    netns: &OwnedFd,
+) -> Result<Vec<IpNet>, Error> {
+    inside(netns, || interface::detect_duplicates(interface, addresses))
+}
+
+/// Puts an interface inside the namespace right. On a plain thread, as [`create`].
 pub(crate) fn repair(repair: &LinkRepair, netns: &OwnedFd) -> Result<(), Error> {
     inside(netns, || interface::repair(repair))
 }
@@ -66,11 +86,13 @@ pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
 }
 
 /// Those of the links that do not exist.
-pub(crate) fn missing(names: &[LinkName]) -> Result<Vec<LinkName>, Error> {
-    let mut connection = Connection::open()?;
+pub(crate) fn missing(
+    connection: &mut Connection,
+    names: &[LinkName],
+) -> Result<Vec<LinkName>, Error> {
     let mut missing = Vec::new();
     for name in names {
-        match interface::get(&mut connection, name) {
+        match interface::get(connection, name) {
             Ok(_) => {}
             Err(error) if error.errno() == Some(libc::ENODEV) => missing.push(name.clone()),
             Err(error) => return Err(error),
@@ -80,20 +102,23 @@ pub(crate) fn missing(names: &[LinkName]) -> Result<Vec<LinkName>, Error> {
 }
 
 /// All links of this namespace that bear our mark.
-pub(crate) fn list() -> Result<Vec<(PortKey, ObservedLink)>, Error> {
+pub(crate) fn list(connection: &mut Connection) -> Result<Vec<(PortKey, ObservedLink)>, Error> {
     let mut links = Vec::new();
-    each(|link| links.extend(marked(link)))?;
+    each(connection, |link| links.extend(marked(link)))?;
     Ok(links)
 }
 
 /// Shows every veth of this namespace.
-pub(super) fn each(mut show: impl FnMut(&LinkMessage)) -> Result<(), Error> {
+pub(super) fn each(
+    connection: &mut Connection,
+    mut show: impl FnMut(&LinkMessage),
+) -> Result<(), Error> {
     let mut request = LinkMessage::default();
     // The kernel then lists veths only, without their statistics.
     request.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]));
     request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let message = RouteNetlinkMessage::GetLink(request);
-    Connection::open()?.dump(message, "list the links", |answer| {
+    connection.dump(message, "list the links", |answer| {
         if let RouteNetlinkMessage::NewLink(link) = answer {
             show(&link);
         }
@@ -109,7 +134,8 @@ fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
         LinkAttribute::IfAlias(alias) => mark::read(alias),
         _ => None,
     })?;
-    Some((key, ObservedLink { name, start }))
+    let interface = key.interface.clone();
+    Some((key, ObservedLink { name, interface, start }))
 }
 
 /// The request for the pair. The host end comes up at once; its peer has no carrier until it is up, too.
@@ -145,7 +171,7 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
 fn set_mark(spec: &LinkSpec) -> Request {
     let mut host = LinkMessage::default();
     host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
-    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start)));
+    host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start, spec.by_hand)));
     Request {
         message: RouteNetlinkMessage::SetLink(host),
         flags: 0,

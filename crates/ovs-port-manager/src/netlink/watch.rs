@@ -10,14 +10,14 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 use std::thread;
 
-use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use port_plan::{ContainerId, PortKey};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
+use super::connection::Connection;
 use super::{Error, mark, veth};
 
 /// Groups of links, addresses and routes (linux/rtnetlink.h).
@@ -64,8 +64,8 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
     };
     let socket = opened().map_err(Error::system("listen to the kernel's news of links"))?;
     let mut listener = Listener { socket, ends: HashMap::new() };
-    veth::each(|link| {
-        listener.learn(link, true);
+    veth::each(&mut Connection::open()?, |link| {
+        listener.learn(&Link::of(link), true);
     })?;
     thread::Builder::new()
         .name("netlink-watch".to_owned())
@@ -74,10 +74,17 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
         .map_err(Error::system("start a thread"))
 }
 
+/// Whether this kernel tells this process what happens in other namespaces.
+pub(crate) fn hears_other_namespaces() -> Result<(), Error> {
+    Socket::new(NETLINK_ROUTE)
+        .and_then(|socket| socket.set_listen_all_namespaces(true))
+        .map_err(Error::system("listen to other network namespaces"))
+}
+
 struct Listener {
     socket: Socket,
     /// The ends of our links in the namespaces of these numbers.
-    ends: HashMap<i32, End>,
+    ends: HashMap<i32, Vec<End>>,
 }
 
 /// The container's end of a link.
@@ -122,76 +129,132 @@ impl Listener {
 
     fn read(&mut self, nsid: Option<i32>, mut bytes: &[u8]) -> Vec<News> {
         let mut told = Vec::new();
-        while let Ok(buffer) = NetlinkBuffer::new_checked(bytes) {
-            let length = buffer.length() as usize;
-            // A kind of news that this version of the parser does not know is none of ours.
-            if let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(bytes)
-                && let NetlinkPayload::InnerMessage(message) = message.payload
-            {
-                told.extend(self.judge(nsid, &message).map(News::Lost));
-            }
+        while let Ok(message) = NetlinkBuffer::new_checked(bytes) {
+            let length = message.length() as usize;
+            told.extend(
+                self.judge(nsid, message.message_type(), message.payload()).map(News::Lost),
+            );
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         }
         told
     }
 
     /// The container that has lost something by this message, if one has.
-    fn judge(&mut self, nsid: Option<i32>, message: &RouteNetlinkMessage) -> Option<ContainerId> {
-        match (nsid, message) {
-            (None, RouteNetlinkMessage::NewLink(link)) => {
-                let container = self.learn(link, false)?;
-                let down = !link.header.flags.contains(LinkFlags::Up);
-                down.then_some(container)
+    fn judge(&mut self, nsid: Option<i32>, kind: u16, payload: &[u8]) -> Option<ContainerId> {
+        match (nsid, kind) {
+            (None, libc::RTM_NEWLINK) => {
+                let link = Link::read(payload)?;
+                let container = self.learn(&link, false)?;
+                (!link.up).then_some(container)
             }
-            (None, RouteNetlinkMessage::DelLink(link)) => self.learn(link, false),
-            (Some(nsid), RouteNetlinkMessage::NewLink(link)) => {
-                let end = self.ends.get_mut(&nsid)?;
-                end.lost_by(link).then(|| end.key.container.clone())
+            (None, libc::RTM_DELLINK) => self.learn(&Link::read(payload)?, false),
+            (Some(nsid), libc::RTM_NEWLINK) => {
+                let link = Link::read(payload)?;
+                let end = self.ends.get_mut(&nsid)?.iter_mut().find(|end| end.is(&link))?;
+                end.lost_by(&link).then(|| end.key.container.clone())
             }
-            (
-                Some(nsid),
-                RouteNetlinkMessage::DelLink(_)
-                | RouteNetlinkMessage::DelAddress(_)
-                | RouteNetlinkMessage::DelRoute(_),
-            ) => Some(self.ends.get(&nsid)?.key.container.clone()),
+            (Some(nsid), libc::RTM_DELLINK | libc::RTM_DELADDR | libc::RTM_DELROUTE) => {
+                Some(self.ends.get(&nsid)?.last()?.key.container.clone())
+            }
             _ => None,
         }
     }
 
     /// Notes the namespace at the other end of a link of ours; returns whose the link is.
-    fn learn(&mut self, link: &LinkMessage, was_up: bool) -> Option<ContainerId> {
-        let (mut key, mut nsid, mut index) = (None, None, None);
-        for attribute in &link.attributes {
-            match attribute {
-                LinkAttribute::IfAlias(alias) => key = mark::read(alias).map(|(key, _)| key),
-                LinkAttribute::LinkNetNsId(number) => nsid = Some(*number),
-                LinkAttribute::Link(number) => index = Some(*number),
-                _ => {}
-            }
-        }
-        let key = key?;
+    fn learn(&mut self, link: &Link<'_>, was_up: bool) -> Option<ContainerId> {
+        let (key, _) = mark::read(link.alias?)?;
         let container = key.container.clone();
-        if let Some(nsid) = nsid {
-            let known = self.ends.get(&nsid).filter(|end| end.key == key && end.index == index);
-            let was_up = known.map_or(was_up, |end| end.was_up);
-            self.ends.insert(nsid, End { key, index, was_up });
+        let index = link.peer;
+        if let Some(nsid) = link.nsid {
+            let ends = self.ends.entry(nsid).or_default();
+            // The number may be an ended namespace's, given to another container's.
+            ends.retain(|end| end.key.container == key.container);
+            if !ends.iter().any(|end| end.key == key && end.index == index) {
+                ends.retain(|end| end.key != key);
+                ends.push(End { key, index, was_up });
+            }
         }
         Some(container)
     }
 }
 
-impl End {
-    /// Whether news of a link mean that this one has gone down or got another name.
-    fn lost_by(&mut self, link: &LinkMessage) -> bool {
-        if Some(link.header.index) != self.index {
-            return false;
+/// What matters here of a link that the kernel tells of.
+///
+/// Every link that anybody makes on this host is told of several times, with all its attributes: only these
+/// are read.
+#[derive(Default)]
+struct Link<'a> {
+    index: u32,
+    up: bool,
+    name: Option<&'a str>,
+    alias: Option<&'a str>,
+    /// The index of its other end.
+    peer: Option<u32>,
+    /// The number of the namespace that its other end is in.
+    nsid: Option<i32>,
+}
+
+impl<'a> Link<'a> {
+    /// Reads a `struct ifinfomsg` and the attributes behind it (linux/rtnetlink.h).
+    fn read(payload: &'a [u8]) -> Option<Self> {
+        let word = |at: usize| payload.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+        let mut link = Self {
+            index: word(4)?,
+            up: word(8)? & libc::IFF_UP.cast_unsigned() != 0,
+            ..Self::default()
+        };
+        for attribute in NlasIterator::new(payload.get(16..)?).map_while(Result::ok) {
+            let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
+            // `value()` would not outlive this turn; `struct nlattr` has four bytes.
+            let value = attribute.into_inner().get(4..length)?;
+            let number = || value.try_into().ok().map(u32::from_ne_bytes);
+            match kind {
+                libc::IFLA_IFNAME => link.name = text(value),
+                libc::IFLA_IFALIAS => link.alias = text(value),
+                libc::IFLA_LINK => link.peer = number(),
+                libc::IFLA_LINK_NETNSID => link.nsid = number().map(u32::cast_signed),
+                _ => {}
+            }
         }
-        let up = link.header.flags.contains(LinkFlags::Up);
-        let went_down = self.was_up && !up;
-        self.was_up = up;
-        let renamed = link.attributes.iter().any(|attribute| {
-            matches!(attribute, LinkAttribute::IfName(name) if name != self.key.interface.as_str())
-        });
+        Some(link)
+    }
+
+    /// The same of a link that was asked for.
+    fn of(message: &'a LinkMessage) -> Self {
+        let mut link = Self {
+            index: message.header.index,
+            up: message.header.flags.contains(LinkFlags::Up),
+            ..Self::default()
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = Some(name),
+                LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
+                LinkAttribute::Link(peer) => link.peer = Some(*peer),
+                LinkAttribute::LinkNetNsId(nsid) => link.nsid = Some(*nsid),
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+/// A text of the kernel's, which ends with a zero.
+fn text(value: &[u8]) -> Option<&str> {
+    str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).ok()
+}
+
+impl End {
+    /// Whether a link of its namespace is this one.
+    fn is(&self, link: &Link<'_>) -> bool {
+        Some(link.index) == self.index
+    }
+
+    /// Whether news of this link mean that it has gone down or got another name.
+    fn lost_by(&mut self, link: &Link<'_>) -> bool {
+        let went_down = self.was_up && !link.up;
+        self.was_up = link.up;
+        let renamed = link.name.is_some_and(|name| name != self.key.interface.as_str());
         went_down || renamed
     }
 }

@@ -1,13 +1,15 @@
 //! What the world tells, and whose look follows from it.
 
 use ovsdb::tables::{Bridge, Interface, Port};
-use ovsdb::{Change, LockState, State, Uuid};
+use ovsdb::{Change, LockState, Row, State, Uuid};
 use port_plan::ContainerId;
 use tracing::{info, warn};
 
 use super::timers::Timer;
 use super::{END, Reconciler, STANDBY};
+use crate::board::Instance;
 use crate::netlink::News;
+use crate::switch::settings_differ;
 use crate::{service_manager, switch};
 
 impl Reconciler {
@@ -15,6 +17,7 @@ impl Reconciler {
     pub(super) fn mandate_changed(&mut self, state: LockState) {
         match state {
             LockState::Held => {
+                self.board.instance(Instance::Active);
                 self.timers.cancel(&Timer::Standby);
                 self.look_at_everything();
             }
@@ -28,11 +31,19 @@ impl Reconciler {
         }
     }
 
+    /// A container without labels has ended: what commands have made for it is to go.
+    pub(super) fn ended(&mut self, container: ContainerId) {
+        if !self.observer.world.switch.by_hand_of(&container).is_empty() {
+            self.look(container);
+        }
+    }
+
     pub(super) fn stand_by(&self) {
         let connected =
             matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });
         if connected && !self.may_act() {
             info!("standing by: another instance works on this database; this one follows it");
+            self.board.instance(Instance::Standby);
             service_manager::standing_by();
         }
     }
@@ -45,17 +56,27 @@ impl Reconciler {
         let Some(container) = switch::container_of(row) else {
             return;
         };
+        if let (Some(old), Some(new)) = (&change.old, &change.new)
+            && settings_differ(old, new)
+        {
+            self.attached_changed(container.clone());
+        }
         let Some(entry) = self.entries.get(&container) else {
             return;
         };
-        let Some(port) = entry.attached.as_ref().map(|attached| &attached.port) else {
+        let Some(attached) = entry
+            .ports
+            .values()
+            .map(|port| &port.attached)
+            .find(|one| one.port.as_str() == row.name)
+        else {
             return;
         };
-        if port.as_str() != row.name {
-            return;
-        }
-        match self.observer.world.switch.readiness(port) {
-            Some(readiness) => self.readiness(&container, readiness),
+        match self.observer.world.switch.readiness(&attached.port) {
+            Some(readiness) => {
+                let key = attached.spec.key.clone();
+                self.readiness(&key, readiness);
+            }
             // While it is looked at, the row may well be gone by our own doing.
             None if entry.looking => {}
             None => self.look(container),
@@ -74,8 +95,16 @@ impl Reconciler {
     /// Somebody has changed a Port row.
     pub(super) fn port_changed(&mut self, change: &Change<Port>) {
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        if old.tag != new.tag {
+        if old != new {
             self.port_drifted(new.uuid);
+        }
+    }
+
+    /// Somebody has changed or deleted a row that a port has beside its own.
+    pub(super) fn row_beside_changed<R: Row>(&mut self, change: &Change<R>) {
+        // One that comes is of our own making, or nothing to us.
+        if let Some(container) = change.old.as_deref().and_then(switch::container_of) {
+            self.attached_changed(container);
         }
     }
 
@@ -97,8 +126,8 @@ impl Reconciler {
     fn attached_changed(&mut self, container: ContainerId) {
         let Some(entry) = self.entries.get_mut(&container) else { return };
         if entry.looking {
-            entry.again = true;
-        } else if entry.attached.is_some() {
+            entry.lost = true;
+        } else if !entry.ports.is_empty() {
             // A container that ends loses all it has, and Docker tells so a moment later.
             self.timers.set_sooner(Timer::Look(container), END);
         }
@@ -106,8 +135,12 @@ impl Reconciler {
 
     pub(super) fn switch_changed(&mut self, state: &State) {
         match state {
-            State::Connected { .. } => self.look_at_everything(),
+            State::Connected { .. } => {
+                self.board.ovsdb(true);
+                self.look_at_everything();
+            }
             State::Disconnected { reason } => {
+                self.board.ovsdb(false);
                 warn!(reason = %reason, "lost OVSDB, connecting again; ports stay as they are");
             }
         }

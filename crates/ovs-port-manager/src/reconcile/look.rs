@@ -1,12 +1,15 @@
 //! One look at a container: what it is to have, what there is, the plan between, its steps.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::join_all;
+use ipnet::IpNet;
 use port_plan::{
-    ContainerId, Defaults, Desired, LinkName, Observed, ObservedInterface, PortSpec, Start, State,
-    Step, plan,
+    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
+    PortSpec, Registry, Rules, Start, State, Step, clear, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -14,35 +17,88 @@ use tracing::debug;
 
 use crate::announce;
 use crate::apply::{self, Subject, World};
+use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
+use crate::error_chain::chain;
+use crate::gathering::{Coming, Gathering};
 use crate::links;
+use crate::netlink;
 use crate::netns;
+
+/// Containers that are inspected at once.
+const INSPECTIONS: usize = 8;
+/// Ports that are announced at once, each by a thread.
+const ANNOUNCEMENTS: usize = 8;
+
+/// The label in which Docker Compose names a container's service.
+pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
 /// All that a look needs. It observes and applies; the plan alone decides.
 #[derive(Clone)]
-pub(super) struct Observer {
-    pub(super) docker: Docker,
-    pub(super) world: World,
-    pub(super) defaults: Defaults,
+pub(crate) struct Observer {
+    pub(crate) docker: Docker,
+    pub(crate) world: World,
+    pub(crate) rules: Rules,
+    /// Who holds which address. It decides whenever a look asks for one, in one call.
+    registry: Arc<Mutex<Registry>>,
     pub(super) inspections: Arc<Semaphore>,
+    pub(super) announcements: Arc<Semaphore>,
+    pub(super) gathering: Gathering,
+}
+
+/// What a look would find and do.
+pub(crate) struct Preview {
+    /// `None` if Docker knows no such container.
+    pub(crate) container: Option<Container>,
+    pub(crate) desired: Desired,
+    pub(crate) observed: Observed,
+    pub(crate) plan: Plan,
 }
 
 /// What one look came to.
 pub(super) struct Look {
     pub(super) container: ContainerId,
-    /// The container's name, as far as it is known.
-    pub(super) name: String,
+    pub(super) seen: Seen,
+    /// Containers that have waited for what this one has given up.
+    pub(super) woken: Vec<ContainerId>,
     pub(super) result: Result<Standing, Error>,
 }
+
+/// What a look has seen and done, however it ended.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The container's name, as far as it is known.
+    pub(super) name: String,
+    /// The Compose service that it belongs to.
+    pub(super) service: Option<String>,
+    /// The labels of its image that do not count, and in which start.
+    pub(super) ignored: Option<(Start, Vec<String>)>,
+    /// The steps that were tried.
+    pub(super) steps: Vec<Tried>,
+}
+
+/// A step that was tried for an interface, how long it took, and why it failed, if it did.
+pub(super) type Tried = (LinkName, Step, Duration, Option<String>);
 
 /// Where a container stands after its plan has been applied.
 pub(super) enum Standing {
     /// It has nothing and is to have nothing.
     Nothing,
-    /// It has its port.
-    Attached(Box<Attached>),
+    /// It has ports, each of which stands by itself.
+    Ports(Ports),
     /// It gets nothing in this start, and why.
-    Denied { start: Start, reasons: Vec<String> },
+    Denied { start: Start, denials: Vec<Denial> },
+}
+
+/// How each interface of a container stands.
+pub(super) struct Ports {
+    pub(super) start: Start,
+    /// Those that have their ports.
+    pub(super) attached: Vec<Attached>,
+    /// Those that get none in this start, and why.
+    pub(super) refused: Vec<Denial>,
+    /// Those whose steps failed, with what they are to have.
+    pub(super) failed: Vec<(LinkName, Option<PortSpec>, apply::Error)>,
 }
 
 /// A port that is in place, as far as we are concerned.
@@ -54,11 +110,15 @@ pub(super) struct Attached {
     pub(super) fresh: bool,
     /// When this look began.
     pub(super) since: Instant,
+    /// When its steps were done.
+    pub(super) placed: Instant,
+    /// What the parts of the look have taken.
+    pub(super) latency: Latency,
 }
 
 /// Why a look failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     Docker(#[from] docker::Error),
     #[error(transparent)]
@@ -74,82 +134,206 @@ pub(super) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Step(apply::Error::Netns(netns::Error::Gone { .. })))
+        matches!(self, Self::Step(error) if error.is_gone())
     }
 }
 
 impl Observer {
-    /// Looks at one container and brings it to where it should be.
-    pub(super) async fn look(&self, container: ContainerId) -> Look {
-        let mut name = self.world.switch.container_name(&container).unwrap_or_default();
-        let result = self.converge(&container, &mut name).await;
-        Look { container, name, result }
+    pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
+        let inspections = Semaphore::new(INSPECTIONS).into();
+        let announcements = Semaphore::new(ANNOUNCEMENTS).into();
+        let gathering = Gathering::default();
+        let registry = Arc::default();
+        Self { docker, world, rules, registry, inspections, announcements, gathering }
     }
 
-    async fn converge(&self, id: &ContainerId, name: &mut String) -> Result<Standing, Error> {
+    /// The same observer, going by other rules.
+    pub(super) fn with_rules(&self, rules: Rules) -> Self {
+        Self { rules, ..self.clone() }
+    }
+
+    /// Looks at one container and changes nothing. What it would claim, it claims of this observer alone.
+    pub(crate) async fn preview(&self, id: &ContainerId) -> Result<Preview, Error> {
+        let container = {
+            let _permit = self.inspections.acquire().await?;
+            self.docker.inspect(id).await?
+        };
+        let (desired, running) = self.desired(container.as_ref());
+        let observed = self.observe(id, &desired, running.as_ref()).await?;
+        let plan = plan(&desired, &observed, fastrand::u64(..));
+        Ok(Preview { container, desired, observed, plan })
+    }
+
+    /// Looks at one container and brings it to where it should be.
+    pub(super) async fn look(&self, container: ContainerId, coming: Coming) -> Look {
+        let name = self.world.switch.container_name(&container).unwrap_or_default();
+        let seen = Seen { name, ..Seen::default() };
+        let mut look = Look { container, seen, woken: Vec::new(), result: Ok(Standing::Nothing) };
+        look.result = self.converge(&mut look, coming).await;
+        look
+    }
+
+    async fn converge(&self, look: &mut Look, coming: Coming) -> Result<Standing, Error> {
+        let Look { container: id, seen, woken, result: _ } = look;
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
             self.docker.inspect(id).await?
         };
-        let mut running = None;
-        let desired = match &container {
-            None => Desired::Nothing,
-            Some(container) => {
-                name.clone_from(&container.name);
-                if let State::Running { pid, start } = &container.state {
-                    running = Some((*pid, start.clone()));
-                }
-                Desired::of(container, &self.defaults)
-            }
-        };
-        let observed = self.observe(id, &desired, running.as_ref()).await?;
-        let plan = plan(id, &desired, &observed, fastrand::u64(..));
-        debug!(container = id.short(), name, steps = plan.steps.len(), "planned\n{plan}");
-
-        let subject = Subject { id, name, pid: running.as_ref().map(|(pid, _)| *pid) };
-        for step in &plan.steps {
-            self.world.apply(&subject, step).await?;
+        let inspected = since.elapsed();
+        let (desired, running) = self.desired(container.as_ref());
+        if let Some(container) = &container {
+            seen.name.clone_from(&container.name);
+            seen.service = container.labels.get(COMPOSE_SERVICE).cloned();
+            let start = running.as_ref().map(|(_, start)| start.clone());
+            seen.ignored = start.zip(self.ignored_labels(container));
         }
-        let start = running.as_ref().map(|(_, start)| start.clone());
-        let denied = |reasons| start.map(|start| Standing::Denied { start, reasons });
-        let standing = match (desired, plan.refusal) {
-            (Desired::Nothing, _) => None,
-            (Desired::Mistaken(mistakes), _) => {
-                denied(mistakes.iter().map(ToString::to_string).collect())
+        let observed = self.observe(id, &desired, running.as_ref()).await?;
+        let plan = plan(&desired, &observed, fastrand::u64(..));
+        let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
+        debug!(container = id.short(), name = seen.name, steps, "planned\n{plan}");
+
+        let pid = running.as_ref().map(|(pid, _)| *pid);
+        let subject = Subject { id, name: &seen.name, pid };
+        let mut outcomes = self.carry_out(&subject, plan, coming).await;
+        if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
+            // What has gone is free from now on, and not before.
+            let mut registry = self.registry();
+            *woken = registry.settle(id, desired.specs());
+            if matches!(desired, Desired::Nothing) {
+                registry.leave(id);
             }
-            (Desired::Refused(refusal), _) | (Desired::Port(_), Some(refusal)) => {
-                denied(vec![refusal.to_string()])
+        }
+        let latencies: Vec<_> = outcomes.iter().map(|one| one.latency(inspected)).collect();
+        seen.steps = outcomes.iter_mut().flat_map(|one| std::mem::take(&mut one.tried)).collect();
+        let start = running.as_ref().map(|(_, start)| start);
+        self.clear_by_hand(&Subject { id, name: &seen.name, pid }, start, &mut seen.steps).await?;
+        let failure =
+            |outcomes: Vec<Outcome>| outcomes.into_iter().find_map(|one| one.result.err());
+        let denials = match desired {
+            Desired::Ports(DesiredPorts { specs, refused: _ }) => {
+                let (pid, start) = running.ok_or(Error::Vanished)?;
+                let outcomes = outcomes.into_iter().zip(latencies).collect();
+                return Ok(Standing::Ports(ports(specs, outcomes, pid, &start, since)));
             }
-            (Desired::Port(spec), None) => {
-                let (pid, _) = running.ok_or(Error::Vanished)?;
-                let added = plan.steps.iter().find_map(|step| match step {
-                    Step::AddPort { port, .. } => Some(port.clone()),
-                    _ => None,
-                });
-                let fresh = added.is_some();
-                let port =
-                    added.or_else(|| self.world.switch.port_of(&spec)).ok_or(Error::Vanished)?;
-                Some(Standing::Attached(Box::new(Attached { spec, port, pid, fresh, since })))
-            }
+            Desired::Mistaken(mistakes) => Denial::mistakes(&mistakes),
+            Desired::Refused(refusal) => vec![Denial::refused(None, refusal)],
+            Desired::Nothing => Vec::new(),
         };
-        Ok(standing.unwrap_or(Standing::Nothing))
+        if let Some(error) = failure(outcomes) {
+            return Err(error.into());
+        }
+        let start = running.map(|(_, start)| start).filter(|_| !denials.is_empty());
+        Ok(start.map_or(Standing::Nothing, |start| Standing::Denied { start, denials }))
+    }
+
+    /// What a container is to have; its first process and its start, if it runs.
+    pub(crate) fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
+        let Some(container) = container else { return (Desired::Nothing, None) };
+        let running = match &container.state {
+            State::Running { pid, start } => Some((*pid, start.clone())),
+            State::Stopped => None,
+        };
+        (Desired::of(container, &self.rules, &mut self.registry()), running)
+    }
+
+    fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {
+        let names: Vec<_> = container.labels_of_image().map(str::to_owned).collect();
+        (!self.rules.trust_image_labels && !names.is_empty()).then_some(names)
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        // A panic within leaves at worst a claim too many, which the next look of its holder settles.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets who holds what, and learns it from the ports that are there.
+    pub(crate) fn learn(&self) {
+        let mut registry = self.registry();
+        *registry = Registry::default();
+        for (port, container_name) in self.world.switch.ports() {
+            registry.learn(&port, &container_name);
+        }
+    }
+
+    /// Carries out the plan of each interface until a step of it fails, all at the same time.
+    async fn carry_out(&self, subject: &Subject<'_>, plan: Plan, coming: Coming) -> Vec<Outcome> {
+        let ports: Vec<_> = plan.ports.into_iter().map(|port| (port, coming.beside())).collect();
+        drop(coming);
+        join_all(ports.into_iter().map(|(port, coming)| self.take_steps(subject, port, coming)))
+            .await
+    }
+
+    /// Takes the steps of one interface until one fails; from the first that changes rows on, together with
+    /// those of others.
+    async fn take_steps(&self, subject: &Subject<'_>, port: PortPlan, coming: Coming) -> Outcome {
+        let mut coming = Some(coming);
+        let mut outcome = Outcome { result: Ok(()), tried: Vec::new(), port };
+        for step in std::mem::take(&mut outcome.port.steps) {
+            if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
+                && let Some(coming) = coming.take()
+            {
+                coming.arrive().await;
+            }
+            let begun = Instant::now();
+            outcome.result = self.world.apply(subject, &step).await;
+            let error = outcome.result.as_ref().err().map(|error| chain(error));
+            let failed = error.is_some();
+            let interface = outcome.port.interface.clone();
+            outcome.tried.push((interface, step, begun.elapsed(), error));
+            if failed {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// What commands have made for starts of a container that are over, as steps that take it away.
+    pub(crate) async fn stale_by_hand(&self, id: &ContainerId) -> Vec<Step> {
+        let ports = self.world.switch.by_hand_of(id);
+        if ports.is_empty() {
+            return Vec::new();
+        }
+        let Ok(container) = self.docker.inspect(id).await else { return Vec::new() };
+        let start = container.and_then(|container| match container.state {
+            State::Running { start, .. } => Some(start),
+            State::Stopped => None,
+        });
+        clear(&ports, start.as_ref()).into_iter().map(|(_, step)| step).collect()
+    }
+
+    /// Takes away what commands have made for starts of a container that are over.
+    async fn clear_by_hand(
+        &self,
+        subject: &Subject<'_>,
+        running: Option<&Start>,
+        tried: &mut Vec<Tried>,
+    ) -> Result<(), apply::Error> {
+        for (interface, step) in clear(&self.world.switch.by_hand_of(subject.id), running) {
+            let begun = Instant::now();
+            let result = self.world.apply(subject, &step).await;
+            let error = result.as_ref().err().map(|error| chain(error));
+            tried.push((interface, step, begun.elapsed(), error));
+            result?;
+        }
+        Ok(())
     }
 
     /// Takes away all that a container has, whether it runs or not.
     pub(super) async fn detach(&self, container: ContainerId) -> Look {
         let name = self.world.switch.container_name(&container).unwrap_or_default();
         let result = self.remove(&container, &name).await.map(|()| Standing::Nothing);
-        Look { container, name, result }
+        let seen = Seen { name, ..Seen::default() };
+        Look { container, seen, woken: Vec::new(), result }
     }
 
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
         let observed = self.observe(id, &Desired::Nothing, None).await?;
         let subject = Subject { id, name, pid: None };
-        for step in plan(id, &Desired::Nothing, &observed, 0).steps {
-            self.world.apply(&subject, &step).await?;
-        }
-        Ok(())
+        let plan = plan(&Desired::Nothing, &observed, 0);
+        let outcomes = self.carry_out(&subject, plan, self.gathering.coming()).await;
+        let failure = outcomes.into_iter().find_map(|one| one.result.err());
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 
     async fn observe(
@@ -158,31 +342,92 @@ impl Observer {
         desired: &Desired,
         running: Option<&(u32, Start)>,
     ) -> Result<Observed, Error> {
-        let bridge = match desired {
-            Desired::Port(spec) => self.world.switch.bridge(&spec.bridge),
-            Desired::Nothing | Desired::Mistaken(_) | Desired::Refused(_) => None,
-        };
+        let bridge =
+            |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
+        let bridges = desired.specs().iter().filter_map(bridge).collect();
         let links = self.world.links.of(container).await?;
-        let interface = match (desired, running) {
+        let mut interfaces = BTreeMap::new();
+        if let Some((pid, start)) = running {
             // A link of another start lies in another namespace; without one, there is nothing to see.
-            (Desired::Port(spec), Some((pid, start)))
-                if links.iter().any(|link| link.start == *start) =>
-            {
+            let linked = |name: &LinkName| {
+                links.iter().any(|link| link.interface == *name && link.start == *start)
+            };
+            let names = desired.specs().iter().map(|spec| spec.key.interface.clone());
+            let names: Vec<_> = names.filter(linked).collect();
+            if !names.is_empty() {
                 let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
-                self.world.links.interface(spec.key.interface.clone(), netns).await?
+                interfaces = self.world.links.interfaces(names, netns).await?;
             }
-            _ => ObservedInterface::Unseen,
-        };
-        Ok(Observed { bridge, ports: self.world.switch.ports_of(container), links, interface })
+        }
+        let ports = self.world.switch.ports_of(container);
+        let leftovers = self.world.switch.leftovers_of(container);
+        Ok(Observed { bridges, ports, links, leftovers, interfaces })
     }
 
     /// All containers that are to have something or that something is there for.
-    pub(super) async fn survey(&self) -> Result<HashSet<ContainerId>, Error> {
+    pub(crate) async fn survey(&self) -> Result<HashSet<ContainerId>, Error> {
         let linked = self.world.links.refresh().await?;
         let labelled = self.docker.list().await?;
         let attached = self.world.switch.containers();
-        Ok(linked.into_iter().chain(labelled).chain(attached).collect())
+        let by_hand = self.world.switch.by_hand_containers();
+        Ok(linked.into_iter().chain(labelled).chain(attached).chain(by_hand).collect())
     }
+}
+
+/// What has come of the plan of one interface.
+struct Outcome {
+    port: PortPlan,
+    result: Result<(), apply::Error>,
+    tried: Vec<Tried>,
+}
+
+impl Outcome {
+    /// What its steps have taken; the rest is known once ovs-vswitchd has taken the port.
+    fn latency(&self, docker: Duration) -> Latency {
+        let sum = |of_rows: bool| {
+            let steps = self.tried.iter().filter(|(_, step, ..)| step.is_of_rows() == of_rows);
+            steps.map(|(_, _, took, _)| *took).sum()
+        };
+        Latency { docker, netlink: sum(false), ovsdb: sum(true), ..Latency::default() }
+    }
+}
+
+/// How the interfaces stand that a container is to have.
+fn ports(
+    specs: Vec<PortSpec>,
+    outcomes: Vec<(Outcome, Latency)>,
+    pid: u32,
+    start: &Start,
+    since: Instant,
+) -> Ports {
+    let mut specs: BTreeMap<_, _> =
+        specs.into_iter().map(|spec| (spec.key.interface.clone(), spec)).collect();
+    let start = start.clone();
+    let mut ports = Ports { start, attached: Vec::new(), refused: Vec::new(), failed: Vec::new() };
+    let done = Instant::now();
+    for (Outcome { port: PortPlan { interface, placed, refusal, .. }, result, .. }, latency) in
+        outcomes
+    {
+        let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
+        ports.refused.extend(refused);
+        match (result, placed, specs.remove(&interface)) {
+            (Err(error), _, spec) => ports.failed.push((interface, spec, error)),
+            (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
+                let placed = done;
+                ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });
+            }
+            (Ok(()), ..) => {}
+        }
+    }
+    ports
+}
+
+/// The port's IPv6 addresses that other hosts have; waits until that is known. Must be called on a thread of its
+/// own.
+pub(super) fn detect_duplicates(pid: u32, spec: &PortSpec) -> Result<Vec<IpNet>, String> {
+    let PortSpec { key, addresses, .. } = spec;
+    let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
+    netlink::detect_duplicates(&key.interface, addresses, &netns).map_err(|error| error.to_string())
 }
 
 /// Announces a port's addresses from inside its container. Must be called on a thread of its own.

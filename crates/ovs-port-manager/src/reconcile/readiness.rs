@@ -1,75 +1,216 @@
 //! From a port that is in place to one that is ready and announced.
 
-use port_plan::{Backoff, ContainerId, Readiness};
-use tracing::{debug, info};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
+use tracing::{debug, info, warn};
 
 use super::look::{self, Attached};
 use super::timers::Timer;
-use super::{Done, READY, Reconciler};
+use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
+use crate::board::Latency;
+use crate::error_chain::chain;
 use crate::netns;
 
 impl Reconciler {
     /// The port is in place; ready is what ovs-vswitchd says.
     pub(super) fn attached(&mut self, container: &ContainerId, attached: Attached) {
         let Some(entry) = self.entries.get_mut(container) else { return };
-        let port = attached.port.clone();
-        let known = entry.attached.as_ref().is_some_and(|before| before.port == port);
+        let (port, key) = (attached.port.clone(), attached.spec.key.clone());
+        let before = entry.ports.get(&key.interface);
+        let known = before.is_some_and(|before| before.attached.port == port);
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
-            entry.ready = false;
-            entry.attached = Some(attached);
+            self.board.pending(&attached.spec, &port);
+            let detection = match attached.fresh && attached.spec.awaits_detection() {
+                true => Detection::Due,
+                false => Detection::Over,
+            };
+            let port = PortEntry { attached, ready: false, detection };
+            entry.ports.insert(key.interface.clone(), port);
+        } else if let Some(known) = entry.ports.get_mut(&key.interface) {
+            // The configuration may have changed meanwhile, and with it what guards the port.
+            let changed = known.attached.spec != attached.spec;
+            known.attached.spec = attached.spec;
+            if let (true, true, Some(number)) =
+                (changed, known.ready, self.observer.world.switch.ofport(&port))
+            {
+                self.guard(&key, number.into());
+            }
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
-            self.readiness(container, readiness);
+            self.readiness(&key, readiness);
         }
     }
 
-    pub(super) fn readiness(&mut self, container: &ContainerId, readiness: Readiness) {
+    pub(super) fn readiness(&mut self, key: &PortKey, readiness: Readiness) {
+        let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
-        let Some(attached) = &entry.attached else {
+        let Some(PortEntry { attached, ready, detection }) = entry.ports.get_mut(&key.interface)
+        else {
             return;
         };
         let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
-        let timer = Timer::Ready(container.clone());
+        let timer = Timer::Ready(key.clone());
         match readiness {
-            Readiness::Ready { ofport } if !entry.ready => {
-                entry.ready = true;
-                entry.backoff = Backoff::default();
-                entry.told = None;
+            Readiness::Ready { .. } if *detection != Detection::Over => {
                 self.timers.cancel(&timer);
+                self.detect_duplicates(key);
+            }
+            Readiness::Ready { ofport } if !*ready => {
+                *ready = true;
+                self.timers.cancel(&timer);
+                self.board.ready(&attached.spec, port, ofport);
                 if attached.fresh {
                     let after = attached.since.elapsed();
+                    let waited = attached.placed.elapsed();
+                    let latency = Latency { ready: waited, total: after, ..attached.latency };
+                    self.board.attached(key, latency);
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
-                    self.announce(container);
+                    self.announce(key);
                 } else {
                     debug!(container = id, name, %port, ofport, "port is in place");
                 }
+                self.guard(key, ofport);
+                self.all_well(container);
             }
             Readiness::Ready { .. } => {}
             Readiness::Waiting => {
-                entry.ready = false;
+                *ready = false;
+                self.board.pending(&attached.spec, port);
                 self.timers.set(timer, READY);
             }
             Readiness::Failed { error } => {
-                entry.ready = false;
+                *ready = false;
                 let reason = format!("ovs-vswitchd cannot use port {port}: {error}");
                 let name = name.clone();
-                self.failed(container, &name, &reason);
+                self.failed(container, &name, &reason, vec![(key.interface.clone(), None)]);
             }
         }
     }
 
-    /// Tells the container's neighbours where it is now.
-    fn announce(&mut self, container: &ContainerId) {
-        let Some(attached) = self.entries.get(container).and_then(|entry| entry.attached.as_ref())
-        else {
+    /// Waits for the kernel to find out whether other hosts have the port's addresses, which it can only once the
+    /// port forwards.
+    fn detect_duplicates(&mut self, key: &PortKey) {
+        let Some(entry) = self.entries.get_mut(&key.container) else { return };
+        let Some(port) = entry.ports.get_mut(&key.interface) else { return };
+        if port.detection == Detection::Running {
             return;
+        }
+        port.detection = Detection::Running;
+        let Attached { spec, port, pid, .. } = &port.attached;
+        let (key, spec, port, pid) = (key.clone(), spec.clone(), port.clone(), *pid);
+        self.work.spawn(async move {
+            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &spec));
+            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
+            Done::Detected { key, port, result }
+        });
+    }
+
+    /// The kernel knows whether other hosts have a port's addresses.
+    pub(super) fn detected(
+        &mut self,
+        key: &PortKey,
+        of: &LinkName,
+        result: Result<Vec<IpNet>, String>,
+    ) {
+        let container = &key.container;
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let Some(port) = entry.ports.get_mut(&key.interface) else { return };
+        if port.attached.port != *of {
+            return;
+        }
+        let name = port.attached.spec.container_name.clone();
+        let reason = match result {
+            Ok(duplicates) if duplicates.is_empty() => {
+                port.detection = Detection::Over;
+                if let Some(readiness) = self.observer.world.switch.readiness(of) {
+                    self.readiness(key, readiness);
+                }
+                return;
+            }
+            Ok(duplicates) => {
+                let duplicates: Vec<_> = duplicates.iter().map(IpNet::to_string).collect();
+                let bridge = &port.attached.spec.bridge;
+                format!("another host on {bridge} has {} already", duplicates.join(" and "))
+            }
+            Err(reason) => format!("cannot tell whether another host has the addresses: {reason}"),
         };
+        // Looking again has the kernel look again, too.
+        port.detection = Detection::Due;
+        let interface = key.interface.clone();
+        self.failed(container, &name, &format!("{interface}: {reason}"), vec![(interface, None)]);
+    }
+
+    /// Makes sure that a port's guards are there: those of a port that this start of the program has found, or
+    /// that has got another number than it asked for.
+    fn guard(&mut self, key: &PortKey, ofport: i64) {
+        let Some(entry) = self.entries.get(&key.container) else { return };
+        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
+        let spec = &attached.spec;
+        let switch = &self.observer.world.switch;
+        let guards = spec.guards(switch.bridge(&spec.bridge).unwrap_or(spec.bridge_datapath));
+        let (Ok(number), false) = (u16::try_from(ofport), guards.is_empty()) else { return };
+        let (key, bridge, name) = (key.clone(), spec.bridge.clone(), spec.container_name.clone());
+        let openflow = self.observer.world.openflow.clone();
+        self.work.spawn(async move {
+            let result = openflow.guard(&bridge, number, &guards).await;
+            Done::Guarded { key, name, result: result.map_err(|error| chain(&error)) }
+        });
+    }
+
+    /// Once all ports of a container are ready, earlier failures are history.
+    pub(super) fn all_well(&mut self, container: &ContainerId) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        if entry.failed == 0 && entry.ports.values().all(|port| port.ready) {
+            entry.backoff = Backoff::default();
+            entry.told = None;
+            self.board.well(container);
+        }
+    }
+
+    /// Says once that ovs-vswitchd does not take a port; whether that is so.
+    pub(super) fn still_waiting(&mut self, key: &PortKey) -> bool {
+        let container = &key.container;
+        let Some(entry) = self.entries.get_mut(container) else { return false };
+        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else {
+            return false;
+        };
+        let Attached { spec, port, .. } = attached;
+        let again = entry.backoff.fail(fastrand::f64()).max(READY);
+        let told = Some(Told::Waiting);
+        let reason = "ovs-vswitchd has not taken the port";
+        let interfaces = vec![(key.interface.clone(), None)];
+        self.board.retrying(container, &spec.container_name, reason, interfaces, again);
+        if entry.told != told {
+            let (id, name) = (container.short(), &spec.container_name);
+            warn!(container = id, name, %port, "ovs-vswitchd has not taken the port; is it running?");
+            entry.told = told;
+        }
+        self.timers.set(Timer::Ready(key.clone()), again);
+        true
+    }
+
+    /// Has ovs-vswitchd go over its configuration again. What it could not write to the database, on a
+    /// full disk, it writes again only then.
+    pub(super) fn ask_again(&mut self) {
+        let switch = self.observer.world.switch.clone();
+        self.work.spawn(async move { Done::Asked(switch.ask_again().await) });
+    }
+
+    /// Tells the container's neighbours where it is now.
+    fn announce(&mut self, key: &PortKey) {
+        let container = &key.container;
+        let Some(entry) = self.entries.get(container) else { return };
+        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
         let (container, pid, spec) = (container.clone(), attached.pid, attached.spec.clone());
+        let permits = Arc::clone(&self.observer.announcements);
         self.work.spawn(async move {
             let id = container.clone();
+            let _permit = permits.acquire().await;
             let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
             let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
             Done::Announced { container, result }

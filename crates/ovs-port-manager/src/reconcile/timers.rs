@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use port_plan::ContainerId;
+use port_plan::{ContainerId, PortKey};
 use tokio::time::Instant;
 
 /// Something to do at its time.
@@ -15,8 +15,8 @@ pub(super) enum Timer {
     Standby,
     /// Look at this container again.
     Look(ContainerId),
-    /// Wonder why ovs-vswitchd has not taken this container's port.
-    Ready(ContainerId),
+    /// Wonder why ovs-vswitchd has not taken this port.
+    Ready(PortKey),
 }
 
 /// Timers, each of which is set once at the most.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Lab, wait_for};
 
-use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, wait_ready};
+use crate::stage::{self, PATIENCE, PROGRAM, interface, ping, reach, wait_ready};
 
 /// Two attached containers, one with all there is to lose, and a daemon that never resyncs by time.
 fn stage() -> Result<(Lab, Daemon, String)> {
@@ -49,7 +49,7 @@ fn wait_whole(lab: &Lab, daemon: &Daemon, one: &str) -> Result<()> {
         ensure!(lab.vsctl(&["get", "port", &port, "tag"])? == "7");
         ensure!(lab.vsctl(&["port-to-br", &port])? == "ovsbr0");
         ping(lab, "two", "10.0.0.1")?;
-        ping(lab, "two", "fd00::1")?;
+        reach(lab, "two", "fd00::1")?;
         Ok(Some(()))
     });
     whole.with_context(|| format!("the daemon said:\n{}", daemon.log()))
@@ -72,6 +72,18 @@ fn what_changes_inside_the_container_is_put_right_without_a_new_link() -> Result
         ensure!(wait_ready(&lab, &one)? == port, "{harm}: the port stays");
     }
     ensure!(daemon.log().matches("set-link").count() >= 6, "{}", daemon.log());
+    Ok(())
+}
+
+/// As it is left when ovs-vswitchd finds the database's disk full at the moment of its own write.
+#[test]
+fn a_port_number_that_ovs_vswitchd_could_not_write_is_written_again() -> Result<()> {
+    let (lab, daemon, one) = stage()?;
+    let port = wait_ready(&lab, &one)?;
+    lab.vsctl(&["--no-wait", "clear", "interface", &port, "ofport"])?;
+    wait_whole(&lab, &daemon, &one)?;
+    ensure!(wait_ready(&lab, &one)? == port, "the port stays");
+    ensure!(daemon.log().matches("has not taken the port").count() == 1, "{}", daemon.log());
     Ok(())
 }
 

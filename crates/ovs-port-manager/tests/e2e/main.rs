@@ -1,10 +1,23 @@
 //! End to end: the real daemon between a real Docker and a real Open vSwitch, each test in a lab of its
 //! own, judged by `ovs-vsctl`, `ip -j` and what containers can reach.
 
+mod access;
+mod addresses;
+mod answers;
 mod attach;
+mod by_hand;
+mod docs;
+mod doctor;
 mod drift;
 mod faults;
+mod interfaces;
 mod labels;
+mod privileges;
+mod security;
+mod served;
+mod silence;
 mod stage;
 mod startup;
 mod steering;
+mod traffic;
+mod vlans;

@@ -15,8 +15,14 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ovs-port-manager");
 
 /// Starts the daemon in a lab and waits until it follows Docker's events.
 pub(crate) fn start_daemon(lab: &Lab) -> Result<Daemon> {
+    start_daemon_with(lab, &[])
+}
+
+/// Like [`start_daemon`], with further options.
+pub(crate) fn start_daemon_with(lab: &Lab, options: &[&str]) -> Result<Daemon> {
     let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
     let args = ["run", "-v", "--docker", &docker, "--ovsdb", &ovsdb];
+    let args = [args.as_slice(), options].concat();
     let daemon = lab.spawn(Path::new(PROGRAM), &args, &[])?;
     daemon.wait_log("following Docker's events", PATIENCE)?;
     Ok(daemon)
@@ -26,6 +32,13 @@ pub(crate) fn start_daemon(lab: &Lab) -> Result<Daemon> {
 pub(crate) fn start() -> Result<(Lab, Daemon)> {
     let lab = Lab::start()?;
     let daemon = start_daemon(&lab)?;
+    Ok((lab, daemon))
+}
+
+/// A lab with the daemon running, with further options.
+pub(crate) fn start_with(options: &[&str]) -> Result<(Lab, Daemon)> {
+    let lab = Lab::start()?;
+    let daemon = start_daemon_with(&lab, options)?;
     Ok((lab, daemon))
 }
 
@@ -43,9 +56,23 @@ pub(crate) fn wait_ready(lab: &Lab, container_id: &str) -> Result<String> {
         let [port] = ports.as_slice() else {
             return Ok(None);
         };
-        let ofport = lab.vsctl(&["get", "interface", port, "ofport"])?;
-        Ok(ofport.parse::<u32>().is_ok_and(|number| number > 0).then(|| port.clone()))
+        Ok(forwards(lab, port)?.then(|| port.clone()))
     })
+}
+
+/// Waits until an interface of a container has a port that forwards; returns the port's name.
+pub(crate) fn wait_interface(lab: &Lab, container_id: &str, interface: &str) -> Result<String> {
+    let id = format!("external_ids:container_id={container_id}");
+    let iface = format!("external_ids:container_iface={interface}");
+    wait_for(&format!("a port for {interface} that forwards"), PATIENCE, || {
+        let port = lab.vsctl(&["--bare", "--columns=name", "find", "interface", &id, &iface])?;
+        Ok((!port.is_empty() && forwards(lab, &port)?).then_some(port))
+    })
+}
+
+fn forwards(lab: &Lab, port: &str) -> Result<bool> {
+    let ofport = lab.vsctl(&["get", "interface", port, "ofport"])?;
+    Ok(ofport.parse::<u32>().is_ok_and(|number| number > 0))
 }
 
 /// Waits until a container has neither port nor link.
@@ -89,6 +116,11 @@ pub(crate) fn has_interface(lab: &Lab, container: &str, name: &str) -> Result<bo
 /// One ping from a container, answered within a second.
 pub(crate) fn ping(lab: &Lab, from: &str, to: &str) -> Result<()> {
     lab.exec(from, &["ping", "-c", "1", "-W", "1", to]).map(drop)
+}
+
+/// Waits until a ping from a container is answered.
+pub(crate) fn reach(lab: &Lab, from: &str, to: &str) -> Result<()> {
+    wait_for(&format!("{from} to reach {to}"), PATIENCE, || Ok(ping(lab, from, to).ok()))
 }
 
 /// Two hundred pings from a container, one every 10 ms, with a summary at their end.

@@ -10,6 +10,8 @@ use lab::Lab;
 
 use crate::stage::PROGRAM;
 
+const NOTHING_SERVED: [&str; 2] = ["--control-socket=none", "--http=none"];
+
 /// Runs the daemon until it gives up; returns what it said. It must be one line.
 fn complaint(command: &mut Command) -> Result<String> {
     let output = command.output().context("cannot start the daemon")?;
@@ -23,7 +25,8 @@ fn complaint(command: &mut Command) -> Result<String> {
 
 fn run(args: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    command.arg("run").args(args);
+    // These run outside of a lab, where nothing is to be left.
+    command.arg("run").args(NOTHING_SERVED).args(args);
     command
 }
 
@@ -93,7 +96,7 @@ fn missing_rights_are_told_with_what_to_do() -> Result<()> {
             }
             false => command.args(["--reuid=65534", "--clear-groups"]),
         };
-        command.arg(PROGRAM).arg("run").args(args);
+        command.arg(PROGRAM).arg("run").args(NOTHING_SERVED).args(args);
         complaint(&mut command)
     };
     let told = unprivileged(&[], false)?;

@@ -1,6 +1,8 @@
 //! What must hold when the daemon has put everything right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::iter;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -11,9 +13,32 @@ use crate::world::World;
 /// How long the daemon may take to put everything right.
 pub(crate) const CONVERGENCE: Duration = Duration::from_secs(30);
 
-/// What ovs-vswitchd itself does not write.
-const INTERFACE: &str = "--columns=_uuid,name,type,options,external_ids,other_config,mac,mtu_request,\
-                         ofport_request,ingress_policing_rate,ingress_policing_burst,lldp,bfd";
+/// The columns that ovs-vswitchd itself writes (ovs-vswitchd.conf.db(5)). All others are configuration.
+const WRITTEN_BY_VSWITCHD: [&str; 23] = [
+    "admin_state",
+    "bfd_status",
+    "cfm_fault",
+    "cfm_fault_status",
+    "cfm_flap_count",
+    "cfm_health",
+    "cfm_remote_mpids",
+    "cfm_remote_opstate",
+    "datapath_id",
+    "duplex",
+    "error",
+    "ifindex",
+    "lacp_current",
+    "link_resets",
+    "link_speed",
+    "link_state",
+    "mac_in_use",
+    "mtu",
+    "ofport",
+    "rstp_statistics",
+    "rstp_status",
+    "statistics",
+    "status",
+];
 
 impl World {
     /// Waits until ports and links are those of the running containers with sound labels, each with its
@@ -23,10 +48,15 @@ impl World {
             ensure!(self.daemon.is_running()?, "the daemon has ended");
             let running = self.running()?;
             let ports = self.our_ports()?;
-            let (have, want) = (ports.len(), running.len());
-            ensure!(have == want, "{have} ports, {want} containers");
-            let owners: BTreeSet<_> = ports.values().collect();
-            ensure!(owners == running.values().collect(), "ports of other containers");
+            let asked_for = |(name, id): (&String, &String)| {
+                let count = self.containers.get(name).copied().unwrap_or_default();
+                iter::repeat_n(id.clone(), count)
+            };
+            let mut want: Vec<_> = running.iter().flat_map(asked_for).collect();
+            let mut have: Vec<_> = ports.values().cloned().collect();
+            want.sort_unstable();
+            have.sort_unstable();
+            ensure!(have == want, "ports of containers {have:?}, not {want:?}");
             let links = self.our_links()?;
             let names: BTreeSet<_> = ports.into_keys().collect();
             ensure!(links == names, "links {links:?}, ports {names:?}");
@@ -47,7 +77,8 @@ impl World {
     pub(crate) fn running(&self) -> Result<BTreeMap<String, String>> {
         let listed = self.lab.docker(&["ps", "--no-trunc", "--format={{.Names}} {{.ID}}"])?;
         let pairs = listed.lines().filter_map(|line| line.split_once(' '));
-        let sound = pairs.filter(|(name, _)| self.containers.get(*name) == Some(&true));
+        let sound =
+            pairs.filter(|(name, _)| self.containers.get(*name).is_some_and(|ports| *ports > 0));
         Ok(sound.map(|(name, id)| (name.to_owned(), id.to_owned())).collect())
     }
 
@@ -99,9 +130,23 @@ impl World {
 
     /// The foreign rows, without what ovs-vswitchd writes, and the foreign link.
     pub(crate) fn foreign_state(&self) -> Result<String> {
-        let ports = self.lab.vsctl(&["list", "port", "theirs", "ovsbr0"])?;
-        let interfaces = self.lab.vsctl(&[INTERFACE, "list", "interface", "theirs", "ovsbr0"])?;
+        let rows: [&[&str]; 3] = [
+            &["bridge", "theirbr"],
+            &["port", "theirs", "theirbr", "ovsbr0"],
+            &["interface", "theirs", "theirbr", "ovsbr0"],
+        ];
+        let mut state = String::new();
+        for rows in rows {
+            let listed = self.lab.vsctl(&[&["list"], rows].concat())?;
+            let written = |line: &&str| {
+                let column = line.split(' ').next().unwrap_or_default();
+                WRITTEN_BY_VSWITCHD.contains(&column)
+            };
+            for line in listed.lines().filter(|line| !written(line)) {
+                writeln!(state, "{line}")?;
+            }
+        }
         let link = self.lab.ip_json(&["link", "show", "dev", "theirs"])?;
-        Ok(format!("{ports}\n{interfaces}\n{link}"))
+        Ok(format!("{state}{link}"))
     }
 }

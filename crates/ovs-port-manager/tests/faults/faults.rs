@@ -84,18 +84,10 @@ impl Fault {
                 thread::sleep(form.pause);
                 world.daemon.signal(Signal::CONT)
             }),
-            Fault::DockerKilled => during(burst, world, |world| {
-                world.lab.dockerd().kill9()?;
-                world.lab.dockerd().start()
-            }),
+            Fault::DockerKilled => during(burst, world, |world| world.kill_docker()),
             Fault::DockerRestarted => during(burst, world, |world| world.restart_docker()),
             Fault::OvsdbKilled => during(burst, world, |world| world.kill_ovsdb()),
-            Fault::OvsdbEmptied => during(burst, world, |world| {
-                world.lab.ovsdb_server().kill9()?;
-                world.lab.empty_database()?;
-                world.lab.ovsdb_server().start()?;
-                world.make_foreign()
-            }),
+            Fault::OvsdbEmptied => during(burst, world, World::empty_database),
             Fault::VswitchdKilled => during(burst, world, |world| world.kill_vswitchd()),
             Fault::OvsAbsent => ovs_absent(world, burst),
             Fault::NetnsGone => during(burst, world, |world| netns_gone(world, form)),
@@ -130,17 +122,15 @@ fn ovs_absent(world: &mut World, burst: &Burst) -> Result<()> {
     world.lab.vswitchd().start()
 }
 
-/// The disk is full before the burst begins and until it has ended, so that every write of it fails.
+/// The disk is all but full when the burst begins and full until it has ended.
 fn disk_full(world: &World, burst: &Burst) -> Result<()> {
-    let file = world.lab.database_folder().join("fill").display().to_string();
-    // It ends with "no space left", which is what it is for.
-    world.lab.run("sh", &["-c", &format!("cat /dev/zero >{file} || true")])?;
+    world.fill_disk()?;
     burst.begin(world).wait()?;
     // More than the last page of the file may still have room for.
     let long = format!("external_ids:full={}", "x".repeat(32 << 10));
     let write = ["--no-wait", "set", "Open_vSwitch", ".", &long];
     let refused = world.lab.vsctl(&write).is_err();
-    world.lab.run("rm", &[&file])?;
+    world.free_disk()?;
     ensure!(refused, "the full disk did not stop a write");
     Ok(())
 }

@@ -38,11 +38,8 @@ impl Form {
         }
     }
 
-    /// A full disk is for the full form, or for who asks for it by name: now and then ovs-vswitchd
-    /// itself can't write a port's `ofport` then, which it does not try again (an open fault).
     fn has(&self, fault: Fault) -> bool {
-        let asked = self.every_boundary || !self.only.is_empty() || fault != Fault::DiskFull;
-        asked && fault.name().contains(&self.only)
+        fault.name().contains(&self.only)
     }
 
     /// Where the daemon is killed, up to the first that is not reached.

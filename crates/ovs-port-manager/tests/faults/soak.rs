@@ -17,7 +17,7 @@ pub(crate) fn run(minutes: f64, seed: u64) -> Result<()> {
     println!("seed {seed}");
 
     let mut random = Rng::with_seed(seed);
-    let mut world = World::start(Lab::builder())?;
+    let mut world = World::start(Lab::builder().database_size("64m"))?;
     // Its size before it is up says nothing.
     world.daemon.wait_log("following Docker's events", CONVERGENCE)?;
     let (mut operations, mut faults) = (0_u32, 0_u32);
@@ -47,9 +47,10 @@ pub(crate) fn run(minutes: f64, seed: u64) -> Result<()> {
 fn churn(world: &mut World, random: &mut Rng) -> Result<()> {
     let containers = world.containers();
     let chosen = random.choice(&containers).cloned();
-    match (random.u32(0..8), chosen) {
+    match (random.u32(0..9), chosen) {
         (0..=2, _) if containers.len() < CONTAINERS => world.run(random.bool().then_some("7")),
         (3, _) if containers.len() < CONTAINERS => world.run_mistaken(),
+        (8, _) if containers.len() < CONTAINERS => world.run_with_two(),
         (4, Some(name)) => world.docker(&["restart", "-t", "0", &name]),
         (5, Some(name)) => world.docker(&["kill", &name]).or(Ok(())),
         (6, Some(name)) => world.docker(&["start", &name]),
@@ -59,15 +60,27 @@ fn churn(world: &mut World, random: &mut Rng) -> Result<()> {
 }
 
 fn fault(world: &mut World, random: &mut Rng) -> Result<()> {
-    match random.u32(0..9) {
+    match random.u32(0..13) {
         0 => world.kill_daemon(),
         1 => world.restart_daemon(),
         2 => world.pause_daemon(),
         3 => world.kill_ovsdb(),
-        4 => world.kill_vswitchd(),
-        5 => world.restart_docker(),
-        6 => world.delete_a_port(random),
-        7 => world.delete_a_link(random),
+        4 => world.empty_database(),
+        5 => world.kill_vswitchd(),
+        6 => world.restart_docker(),
+        7 => world.kill_docker(),
+        8 => {
+            world.proxy.cut();
+            churn(world, random)
+        }
+        9 => {
+            world.fill_disk()?;
+            let outcome = (0..3).try_for_each(|_| churn(world, random));
+            world.free_disk()?;
+            outcome
+        }
+        10 => world.delete_a_port(random),
+        11 => world.delete_a_link(random),
         _ => world.flush_an_interface(random),
     }
 }

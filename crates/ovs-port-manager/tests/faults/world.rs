@@ -22,8 +22,8 @@ pub(crate) struct World {
     pub(crate) proxy: Proxy,
     /// What earlier daemons said.
     said: String,
-    /// All containers, and whether their labels are sound.
-    pub(crate) containers: BTreeMap<String, bool>,
+    /// All containers, and how many ports their labels ask for.
+    pub(crate) containers: BTreeMap<String, usize>,
     serial: u32,
     /// How many of them stay, the first ones.
     pub(crate) standing: usize,
@@ -56,13 +56,15 @@ impl World {
         Ok(world)
     }
 
-    /// Makes the foreign port as its owner would.
+    /// Makes a foreign bridge and port as their owner would, and the bridge that we share.
     pub(crate) fn make_foreign(&mut self) -> Result<()> {
-        let bridge = ["--may-exist", "add-br", "ovsbr0"];
-        let netdev = ["--", "set", "bridge", "ovsbr0", "datapath_type=netdev"];
+        let ours = ["--may-exist", "add-br", "ovsbr0"];
+        let ours_in_user_space = ["--", "set", "bridge", "ovsbr0", "datapath_type=netdev"];
+        let bridge = ["--", "--may-exist", "add-br", "theirbr"];
+        let in_user_space = ["--", "set", "bridge", "theirbr", "datapath_type=netdev"];
         let port = ["--", "--may-exist", "add-port", "ovsbr0", "theirs", "tag=99"];
         // The daemon may add the same bridge at the same instant.
-        let all = [bridge.as_slice(), &netdev, &port].concat();
+        let all = [ours.as_slice(), &ours_in_user_space, &bridge, &in_user_space, &port].concat();
         wait_for("the foreign port", CONVERGENCE, || self.lab.vsctl(&all).map(Some))?;
         self.foreign = self.foreign_state()?;
         Ok(())
@@ -115,15 +117,30 @@ impl World {
         args.push(IMAGE);
         args.extend(command);
         self.docker(&args)?;
-        self.containers.insert(name.clone(), true);
+        self.containers.insert(name.clone(), 1);
         Ok(name)
+    }
+
+    /// Runs a container with a second interface, on a bridge of its own.
+    pub(crate) fn run_with_two(&mut self) -> Result<()> {
+        self.serial += 1;
+        let (name, number) = (format!("c{}", self.serial), self.serial % 250 + 1);
+        let address = |net: u32| format!("10.{net}.{}.{number}/16", self.serial / 250);
+        let labels = [
+            ("ovs.ip_address", &*address(0)),
+            ("ovs.eth2.ip_address", &address(1)),
+            ("ovs.eth2.bridge", "ovsbr1"),
+        ];
+        self.lab.run_container(&name, &labels)?;
+        self.containers.insert(name, 2);
+        Ok(())
     }
 
     pub(crate) fn run_mistaken(&mut self) -> Result<()> {
         self.serial += 1;
         let name = format!("bad{}", self.serial);
         self.lab.run_container(&name, &[("ovs.ip_address", "10.0.0.1"), ("ovs.vlan", "0")])?;
-        self.containers.insert(name, false);
+        self.containers.insert(name, 0);
         Ok(())
     }
 
@@ -169,9 +186,39 @@ impl World {
         self.lab.ovsdb_server().start()
     }
 
+    /// The database is made anew, and what is not ours comes back to it.
+    pub(crate) fn empty_database(&mut self) -> Result<()> {
+        self.lab.ovsdb_server().kill9()?;
+        self.lab.empty_database()?;
+        self.lab.ovsdb_server().start()?;
+        self.make_foreign()
+    }
+
+    /// Fills the disk under the database but for one page: some writes still succeed, of ours or of
+    /// ovs-vswitchd, and the next one does not.
+    pub(crate) fn fill_disk(&self) -> Result<()> {
+        let file = self.filling();
+        // The writing ends with "no space left", which is what it is for.
+        let fill = format!("cat /dev/zero >{file} || truncate --size=-4K {file}");
+        self.lab.run("sh", &["-c", &fill]).map(drop)
+    }
+
+    pub(crate) fn free_disk(&self) -> Result<()> {
+        self.lab.run("rm", &[&self.filling()]).map(drop)
+    }
+
+    fn filling(&self) -> String {
+        self.lab.database_folder().join("fill").display().to_string()
+    }
+
     pub(crate) fn kill_vswitchd(&self) -> Result<()> {
         self.lab.vswitchd().kill9()?;
         self.lab.vswitchd().start()
+    }
+
+    pub(crate) fn kill_docker(&self) -> Result<()> {
+        self.lab.dockerd().kill9()?;
+        self.lab.dockerd().start()
     }
 
     pub(crate) fn restart_docker(&self) -> Result<()> {
@@ -179,14 +226,20 @@ impl World {
     }
 
     pub(crate) fn delete_a_port(&self, random: &mut Rng) -> Result<()> {
-        let ports = self.our_ports()?;
-        let Some(port) = random.choice(ports.keys()) else { return Ok(()) };
+        let Some(port) = self.a_port(random)? else { return Ok(()) };
+        let port = port.as_str();
         self.lab.vsctl(&["--if-exists", "del-port", port]).map(drop)
     }
 
+    /// One of our ports, as soon as each of them forwards.
+    fn a_port(&self, random: &mut Rng) -> Result<Option<String>> {
+        let ports = wait_for("all ports to forward", CONVERGENCE, || self.our_ports().map(Some))?;
+        Ok(random.choice(ports.into_keys()))
+    }
+
     pub(crate) fn delete_a_link(&self, random: &mut Rng) -> Result<()> {
-        let ports = self.our_ports()?;
-        let Some(port) = random.choice(ports.keys()) else { return Ok(()) };
+        let Some(port) = self.a_port(random)? else { return Ok(()) };
+        let port = port.as_str();
         // It may have gone by itself with its container.
         self.lab.run("ip", &["link", "delete", port]).map(drop).or(Ok(()))
     }

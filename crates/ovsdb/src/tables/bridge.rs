@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::Port;
+use super::{Mirror, Port};
 use crate::{Column, Fold, Ref, Row, TypeError, Value, string_enum};
 
 /// A row of the table `Bridge`, see ovs-vswitchd.conf.db(5).
@@ -18,6 +18,8 @@ pub struct Bridge {
     pub name: String,
     /// `ports`: set of references to `Port`.
     pub ports: BTreeSet<Uuid>,
+    /// `mirrors`: set of references to `Mirror`.
+    pub mirrors: BTreeSet<Uuid>,
     /// `datapath_type`: string.
     pub datapath_type: String,
     /// `fail_mode`: optional string, one of `standalone`, `secure`.
@@ -34,6 +36,9 @@ impl Bridge {
 
     /// The column `ports`: set of references to `Port`.
     pub const PORTS: Column<Self, BTreeSet<Ref<Port>>> = Column::new("ports");
+
+    /// The column `mirrors`: set of references to `Mirror`.
+    pub const MIRRORS: Column<Self, BTreeSet<Ref<Mirror>>> = Column::new("mirrors");
 
     /// The column `datapath_type`: string.
     pub const DATAPATH_TYPE: Column<Self, String> = Column::new("datapath_type");
@@ -52,13 +57,14 @@ impl Row for Bridge {
     const TABLE: &'static str = "Bridge";
 
     const COLUMNS: &'static [&'static str] =
-        &["name", "ports", "datapath_type", "fail_mode", "external_ids", "other_config"];
+        &["name", "ports", "mirrors", "datapath_type", "fail_mode", "external_ids", "other_config"];
 
     fn new(uuid: Uuid) -> Self {
         Self {
             uuid,
             name: Default::default(),
             ports: Default::default(),
+            mirrors: Default::default(),
             datapath_type: Default::default(),
             fail_mode: Default::default(),
             external_ids: Default::default(),
@@ -74,6 +80,7 @@ impl Row for Bridge {
         match column {
             "name" => how.apply(&mut self.name, value),
             "ports" => how.apply(&mut self.ports, value),
+            "mirrors" => how.apply(&mut self.mirrors, value),
             "datapath_type" => how.apply(&mut self.datapath_type, value),
             "fail_mode" => how.apply(&mut self.fail_mode, value),
             "external_ids" => how.apply(&mut self.external_ids, value),

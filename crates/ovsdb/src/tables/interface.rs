@@ -37,6 +37,10 @@ pub struct Interface {
     pub mtu: Option<i64>,
     /// `mtu_request`: optional integer, at least 1.
     pub mtu_request: Option<i64>,
+    /// `ingress_policing_rate`: integer, at least 0.
+    pub ingress_policing_rate: i64,
+    /// `ingress_policing_burst`: integer, at least 0.
+    pub ingress_policing_burst: i64,
 }
 
 impl Interface {
@@ -81,6 +85,12 @@ impl Interface {
 
     /// The column `mtu_request`: optional integer, at least 1.
     pub const MTU_REQUEST: Column<Self, Option<i64>> = Column::new("mtu_request");
+
+    /// The column `ingress_policing_rate`: integer, at least 0.
+    pub const INGRESS_POLICING_RATE: Column<Self, i64> = Column::new("ingress_policing_rate");
+
+    /// The column `ingress_policing_burst`: integer, at least 0.
+    pub const INGRESS_POLICING_BURST: Column<Self, i64> = Column::new("ingress_policing_burst");
 }
 
 impl Row for Interface {
@@ -99,6 +109,8 @@ impl Row for Interface {
         "external_ids",
         "mtu",
         "mtu_request",
+        "ingress_policing_rate",
+        "ingress_policing_burst",
     ];
 
     fn new(uuid: Uuid) -> Self {
@@ -116,6 +128,8 @@ impl Row for Interface {
             external_ids: Default::default(),
             mtu: Default::default(),
             mtu_request: Default::default(),
+            ingress_policing_rate: Default::default(),
+            ingress_policing_burst: Default::default(),
         }
     }
 
@@ -137,6 +151,8 @@ impl Row for Interface {
             "external_ids" => how.apply(&mut self.external_ids, value),
             "mtu" => how.apply(&mut self.mtu, value),
             "mtu_request" => how.apply(&mut self.mtu_request, value),
+            "ingress_policing_rate" => how.apply(&mut self.ingress_policing_rate, value),
+            "ingress_policing_burst" => how.apply(&mut self.ingress_policing_burst, value),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::Interface;
+use super::{Interface, Qos};
 use crate::{Column, Fold, Ref, Row, TypeError, Value, string_enum};
 
 /// A row of the table `Port`, see ovs-vswitchd.conf.db(5).
@@ -24,6 +24,8 @@ pub struct Port {
     pub trunks: BTreeSet<i64>,
     /// `vlan_mode`: optional string, one of `trunk`, `access`, `native-tagged`, `native-untagged`, `dot1q-tunnel`.
     pub vlan_mode: Option<VlanMode>,
+    /// `qos`: optional reference to `QoS`.
+    pub qos: Option<Uuid>,
     /// `external_ids`: map from string to string.
     pub external_ids: BTreeMap<String, String>,
     /// `other_config`: map from string to string.
@@ -52,6 +54,9 @@ impl Port {
     /// The column `vlan_mode`: optional string, one of `trunk`, `access`, `native-tagged`, `native-untagged`, `dot1q-tunnel`.
     pub const VLAN_MODE: Column<Self, Option<VlanMode>> = Column::new("vlan_mode");
 
+    /// The column `qos`: optional reference to `QoS`.
+    pub const QOS: Column<Self, Option<Ref<Qos>>> = Column::new("qos");
+
     /// The column `external_ids`: map from string to string.
     pub const EXTERNAL_IDS: Column<Self, BTreeMap<String, String>> = Column::new("external_ids");
 
@@ -62,8 +67,16 @@ impl Port {
 impl Row for Port {
     const TABLE: &'static str = "Port";
 
-    const COLUMNS: &'static [&'static str] =
-        &["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids", "other_config"];
+    const COLUMNS: &'static [&'static str] = &[
+        "name",
+        "interfaces",
+        "tag",
+        "trunks",
+        "vlan_mode",
+        "qos",
+        "external_ids",
+        "other_config",
+    ];
 
     fn new(uuid: Uuid) -> Self {
         Self {
@@ -73,6 +86,7 @@ impl Row for Port {
             tag: Default::default(),
             trunks: Default::default(),
             vlan_mode: Default::default(),
+            qos: Default::default(),
             external_ids: Default::default(),
             other_config: Default::default(),
         }
@@ -89,6 +103,7 @@ impl Row for Port {
             "tag" => how.apply(&mut self.tag, value),
             "trunks" => how.apply(&mut self.trunks, value),
             "vlan_mode" => how.apply(&mut self.vlan_mode, value),
+            "qos" => how.apply(&mut self.qos, value),
             "external_ids" => how.apply(&mut self.external_ids, value),
             "other_config" => how.apply(&mut self.other_config, value),
             _ => Ok(()),

@@ -95,11 +95,10 @@ impl Peer {
 
     /// Answers `get_schema` with all that the client wants.
     async fn answer_schema(&mut self) {
-        let columns: serde_json::Map<String, Value> =
-            ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids", "other_config"]
-                .into_iter()
-                .map(|column| (column.to_owned(), json!({"type": "string"})))
-                .collect();
+        let columns: serde_json::Map<String, Value> = <Port as ovsdb::Row>::COLUMNS
+            .iter()
+            .map(|column| ((*column).to_owned(), json!({"type": "string"})))
+            .collect();
         let schema = json!({
             "name": "db", "version": "1.0.0", "tables": {"Port": {"columns": columns}},
         });
@@ -119,6 +118,7 @@ fn row(name: &str, tag: Value) -> Value {
         "tag": tag,
         "trunks": ["set", []],
         "vlan_mode": ["set", []],
+        "qos": ["set", []],
         "external_ids": ["map", []],
         "other_config": ["map", []],
     })

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::LABELS;
+use super::name;
+use super::table::LABELS;
+use crate::link_name::LinkName;
 
 /// One mistake in a container's labels.
 ///
@@ -22,14 +24,6 @@ impl Mistake {
     pub(super) fn new(label: &str, value: Option<&str>, problem: String) -> Self {
         Self { label: label.to_owned(), value: value.map(str::to_owned), problem }
     }
-
-    pub(super) fn unknown(label: &str, value: &str) -> Self {
-        let problem = match nearest(label) {
-            Some(name) => format!("no such label; did you mean {name}?"),
-            None => "no such label".to_owned(),
-        };
-        Self::new(label, Some(value), problem)
-    }
 }
 
 impl fmt::Display for Mistake {
@@ -42,14 +36,21 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The known label whose name is most like this one, if any is at all.
-fn nearest(label: &str) -> Option<&'static str> {
-    /// Jaro-Winkler likeness, 0 to 1, below which a suggestion would only mislead. All names share the
-    /// prefix, which alone gives some likeness.
-    const ALIKE: f64 = 0.8;
+/// What is wrong with a key that does not exist.
+pub(super) fn unknown(interface: Option<&LinkName>, key: &str) -> String {
+    match nearest(key) {
+        Some(known) => format!("no such label; did you mean {}{known}?", name::prefix(interface)),
+        None => "no such label".to_owned(),
+    }
+}
+
+/// The known key that is most like this one, if any is at all.
+fn nearest(key: &str) -> Option<&'static str> {
+    /// Jaro-Winkler likeness, 0 to 1, below which a suggestion would only mislead.
+    const ALIKE: f64 = 0.75;
     LABELS
         .iter()
-        .map(|known| (strsim::jaro_winkler(known.name, label), known.name))
+        .map(|known| (strsim::jaro_winkler(known.key, key), known.key))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, name)| name)

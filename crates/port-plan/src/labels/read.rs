@@ -1,32 +1,45 @@
 //! Each label's value, read and judged.
 //!
 //! A function here takes one value over into [`Wanted`] and returns its problems; none means that it is
-//! good. What can only be judged together is at the end.
+//! good. What can only be judged together is in `judge`.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Wanted;
 use super::mistake::Shown;
+use super::wanted::{Addressing, Wanted};
 use crate::link_name::LinkName;
+use crate::route::Route;
 
-/// Addresses that one interface may have; more is a slip or an attack.
-const MAX_ADDRESSES: usize = 64;
+/// Addresses or routes that one interface may have; more is a slip or an attack.
+const MAX_ENTRIES: usize = 64;
 /// The smallest MTU (RFC 791: every link carries 68 bytes) and the largest that a veth takes.
 const MTU: std::ops::RangeInclusive<u16> = 68..=65535;
-/// The smallest MTU of a link that carries IPv6 (RFC 8200, section 5).
-const MTU_IPV6: u16 = 1280;
+/// OpenFlow port numbers that a port may ask for (ovs-vswitchd.conf.db(5), Interface column `ofport_request`).
+const OFPORT: std::ops::RangeInclusive<u16> = 1..=65279;
 
 pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    each(value, MAX_ADDRESSES, |entry| {
+    let word = match value {
+        "auto" => Some(Addressing::Auto),
+        "none" => Some(Addressing::None),
+        _ => None,
+    };
+    if let Some(word) = word {
+        wanted.addressing = word;
+        return Vec::new();
+    }
+    let mut addresses: Vec<IpNet> = Vec::new();
+    let problems = each(value, MAX_ENTRIES, |entry| {
         let address = address(entry)?;
-        if wanted.addresses.iter().any(|other| other.addr() == address.addr()) {
+        if addresses.iter().any(|other| other.addr() == address.addr()) {
             return Err("given twice".to_owned());
         }
-        wanted.addresses.push(address);
+        addresses.push(address);
         Ok(())
-    })
+    });
+    wanted.addressing = Addressing::Given(addresses);
+    problems
 }
 
 pub(super) fn bridge(value: &str, wanted: &mut Wanted) -> Vec<String> {
@@ -34,25 +47,50 @@ pub(super) fn bridge(value: &str, wanted: &mut Wanted) -> Vec<String> {
 }
 
 pub(super) fn interface(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    let name = value.parse().map_err(in_words).and_then(|name: LinkName| match name.as_str() {
+    set(&mut wanted.interface, interface_name(value))
+}
+
+/// The name of an interface inside a container.
+pub(super) fn interface_name(name: &str) -> Result<LinkName, String> {
+    let name: LinkName = name.parse().map_err(in_words)?;
+    match name.as_str() {
         "lo" => Err("every container has a 'lo' already; choose another name".to_owned()),
+        // Labels name interfaces between dots.
+        dotted if dotted.contains('.') => {
+            Err("an interface's name cannot have a dot here".to_owned())
+        }
         _ => Ok(name),
-    });
-    set(&mut wanted.interface, name)
+    }
 }
 
 pub(super) fn gateways(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    each(value, MAX_ADDRESSES, |entry| {
-        let gateway: IpAddr = entry
-            .parse()
-            .map_err(|_| "not an address, such as 192.168.1.1; without prefix length".to_owned())?;
-        usable(gateway)?;
+    each(value, MAX_ENTRIES, |entry| {
+        let gateway = router(entry)?;
         if wanted.gateways.iter().any(|other| other.is_ipv4() == gateway.is_ipv4()) {
             return Err("a second gateway of the same family; give one".to_owned());
         }
         wanted.gateways.push(gateway);
         Ok(())
     })
+}
+
+pub(super) fn routes(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    each(value, MAX_ENTRIES, |entry| {
+        let route = route(entry)?;
+        if wanted.routes.iter().any(|other| other.collides(&route)) {
+            return Err("given twice".to_owned());
+        }
+        wanted.routes.push(route);
+        Ok(())
+    })
+}
+
+pub(super) fn metric(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    let metric = match value.parse() {
+        Ok(metric) if metric > 0 => Ok(Some(metric)),
+        _ => Err(format!("not a number between 1 and {}", u32::MAX)),
+    };
+    set(&mut wanted.metric, metric)
 }
 
 pub(super) fn mtu(value: &str, wanted: &mut Wanted) -> Vec<String> {
@@ -71,36 +109,36 @@ pub(super) fn vlan(value: &str, wanted: &mut Wanted) -> Vec<String> {
     set(&mut wanted.vlan, value.parse().map(Some).map_err(in_words))
 }
 
-/// Every gateway can be reached through the interface's own prefixes.
-pub(super) fn gateways_reachable(wanted: &Wanted) -> Result<(), String> {
-    for gateway in &wanted.gateways {
-        let holds = |net: &IpNet| net.contains(gateway);
-        let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let family = wanted.addresses.iter().any(|net| net.addr().is_ipv4() == gateway.is_ipv4());
-        if link_local && family {
-            continue;
-        }
-        if let Some(own) = wanted.addresses.iter().find(|net| net.addr() == *gateway) {
-            return Err(format!("{own} is the container's own address"));
-        }
-        if !wanted.addresses.iter().any(holds) {
-            let prefixes: Vec<_> =
-                wanted.addresses.iter().map(|net| net.trunc().to_string()).collect();
-            return Err(format!("{gateway} lies outside {}", prefixes.join(" and ")));
-        }
-    }
-    Ok(())
+pub(super) fn trunks(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.trunks, value.parse().map_err(in_words))
 }
 
-/// The MTU carries IPv6 if it has to.
-pub(super) fn mtu_suffices(wanted: &Wanted) -> Result<(), String> {
-    let ipv6 = wanted.addresses.iter().any(|net| net.addr().is_ipv6());
-    match wanted.mtu {
-        Some(mtu) if ipv6 && mtu < MTU_IPV6 => {
-            Err(format!("too small for IPv6, which needs at least {MTU_IPV6}"))
-        }
-        _ => Ok(()),
-    }
+pub(super) fn vlan_mode(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.vlan_mode, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn ingress_rate(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.ingress_rate, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn ingress_burst(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.ingress_burst, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn egress_rate(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.egress_rate, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn mirror(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    set(&mut wanted.mirror, value.parse().map(Some).map_err(in_words))
+}
+
+pub(super) fn ofport_request(value: &str, wanted: &mut Wanted) -> Vec<String> {
+    let number = match value.parse() {
+        Ok(number) if OFPORT.contains(&number) => Ok(Some(number)),
+        _ => Err(format!("not a number between {} and {}", OFPORT.start(), OFPORT.end())),
+    };
+    set(&mut wanted.ofport_request, number)
 }
 
 fn address(entry: &str) -> Result<IpNet, String> {
@@ -124,6 +162,44 @@ fn address(entry: &str) -> Result<IpNet, String> {
         return Err("the prefix's broadcast address; choose a host's".to_owned());
     }
     Ok(net)
+}
+
+/// A route, as `PREFIX via ADDRESS` or `PREFIX dev`.
+fn route(entry: &str) -> Result<Route, String> {
+    let words: Vec<_> = entry.split_ascii_whitespace().collect();
+    let (destination, via) = match words.as_slice() {
+        [destination, "via", router] => (*destination, Some(*router)),
+        [destination, "dev"] => (*destination, None),
+        _ => return Err("not 'PREFIX via ADDRESS' or 'PREFIX dev'".to_owned()),
+    };
+    if destination == "default" {
+        return Err("a default route is asked for by gateway".to_owned());
+    }
+    let destination: IpNet = destination
+        .parse()
+        .map_err(|_| "its destination is no prefix, such as 10.0.0.0/8".to_owned())?;
+    if destination.prefix_len() == 0 {
+        return Err("a default route is asked for by gateway".to_owned());
+    }
+    if destination.trunc() != destination {
+        return Err(format!(
+            "bits are set beyond the prefix's length; write {}",
+            destination.trunc()
+        ));
+    }
+    let via = via.map(router).transpose()?;
+    if via.is_some_and(|via| via.is_ipv4() != destination.addr().is_ipv4()) {
+        return Err("destination and router are of different families".to_owned());
+    }
+    Ok(Route::new(destination, via))
+}
+
+fn router(text: &str) -> Result<IpAddr, String> {
+    let router = text
+        .parse()
+        .map_err(|_| "not an address, such as 192.168.1.1; without prefix length".to_owned())?;
+    usable(router)?;
+    Ok(router)
 }
 
 /// An address that one host can have.

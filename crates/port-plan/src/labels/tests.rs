@@ -18,10 +18,9 @@ fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// What is read from the labels, or every mistake on a line of its own.
 fn read(pairs: &[(&str, &str)]) -> String {
     match parse(&labels(pairs), &defaults()) {
-        Ok(None) => "not ours".to_owned(),
-        Ok(Some(wanted)) => {
-            let Wanted { bridge, interface, addresses, gateways, mtu, mac, vlan } = wanted;
-            format!("{bridge} {interface} {addresses:?} {gateways:?} {mtu:?} {mac:?} {vlan:?}")
+        Ok(wanted) if wanted.is_empty() => "not ours".to_owned(),
+        Ok(wanted) => {
+            print(&wanted).iter().map(|(name, value)| format!("{name}={value}\n")).collect()
         }
         Err(mistakes) => mistakes.iter().map(|mistake| format!("{mistake}\n")).collect(),
     }
@@ -40,7 +39,10 @@ fn a_container_without_our_labels_is_not_ours() {
 fn an_address_is_enough() {
     check(
         &[("ovs.ip_address", "192.168.1.100/24")],
-        &expect!["ovsbr0 eth1 [192.168.1.100/24] [] None None None"],
+        &expect![[r#"
+            ovs.eth1.bridge=ovsbr0
+            ovs.eth1.ip_address=192.168.1.100/24
+        "#]],
     );
 }
 
@@ -56,9 +58,14 @@ fn every_label_is_read() {
             ("ovs.vlan", "100"),
             ("ovs.interface", "net0"),
         ],
-        &expect![
-            "br-int net0 [192.168.1.100/24, fd00::100/64] [192.168.1.1, fe80::1] Some(9000) Some(MacAddress([2, 0, 0, 0, 0, 170])) Some(Vlan(100))"
-        ],
+        &expect![[r#"
+            ovs.net0.bridge=br-int
+            ovs.net0.gateway=192.168.1.1,fe80::1
+            ovs.net0.ip_address=192.168.1.100/24,fd00::100/64
+            ovs.net0.mac_address=02:00:00:00:00:aa
+            ovs.net0.mtu=9000
+            ovs.net0.vlan=100
+        "#]],
     );
 }
 
@@ -130,7 +137,10 @@ fn a_bad_address_says_what_would_be_right() {
 fn addresses_of_point_to_point_prefixes_are_good() {
     check(
         &[("ovs.ip_address", "10.0.0.0/31,10.0.1.7/32,fd00::/127")],
-        &expect!["ovsbr0 eth1 [10.0.0.0/31, 10.0.1.7/32, fd00::/127] [] None None None"],
+        &expect![[r#"
+            ovs.eth1.bridge=ovsbr0
+            ovs.eth1.ip_address=10.0.0.0/31,10.0.1.7/32,fd00::/127
+        "#]],
     );
 }
 
@@ -161,7 +171,11 @@ fn a_gateway_must_be_within_reach() {
 fn ipv6_needs_its_smallest_mtu() {
     check(
         &[("ovs.ip_address", "10.0.0.1/24"), ("ovs.mtu", "68")],
-        &expect!["ovsbr0 eth1 [10.0.0.1/24] [] Some(68) None None"],
+        &expect![[r#"
+            ovs.eth1.bridge=ovsbr0
+            ovs.eth1.ip_address=10.0.0.1/24
+            ovs.eth1.mtu=68
+        "#]],
     );
     check(
         &[("ovs.ip_address", "fd00::1/64"), ("ovs.mtu", "1279")],
@@ -176,7 +190,7 @@ fn an_unknown_label_is_a_mistake_with_a_suggestion_where_there_is_one() {
     check(
         &[("ovs.ip_address", "10.0.0.1/24"), ("ovs.ipaddress", "x"), ("ovs.#", "")],
         &expect![[r#"
-            ovs.#=: no such label; did you mean ovs.mtu?
+            ovs.#=: no such label
             ovs.ipaddress=x: no such label; did you mean ovs.ip_address?
         "#]],
     );
@@ -198,10 +212,98 @@ fn a_list_without_end_is_refused() {
 }
 
 #[test]
+fn labels_with_an_interfaces_name_are_for_that_interface() {
+    check(
+        &[
+            ("ovs.ip_address", "10.0.0.1/24"),
+            ("ovs.mtu", "1400"),
+            ("ovs.eth2.ip_address", "10.0.2.1/24"),
+            ("ovs.eth2.bridge", "br2"),
+            ("ovs.mtu.ip_address", "10.0.3.1/24"),
+            ("ovs.mtu.mtu", "9000"),
+        ],
+        &expect![[r#"
+            ovs.eth1.bridge=ovsbr0
+            ovs.eth1.ip_address=10.0.0.1/24
+            ovs.eth1.mtu=1400
+            ovs.eth2.bridge=br2
+            ovs.eth2.ip_address=10.0.2.1/24
+            ovs.mtu.bridge=ovsbr0
+            ovs.mtu.ip_address=10.0.3.1/24
+            ovs.mtu.mtu=9000
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_that_cannot_be_is_told() {
+    check(
+        &[
+            ("ovs.ip_address", "10.0.0.1/24"),
+            ("ovs.eth2", "10.0.2.1/24"),
+            ("ovs.eth2.gatway", "10.0.2.2"),
+            ("ovs.eth2.interface", "eth3"),
+            ("ovs.eth2.vlan", "0"),
+            ("ovs.eth2.10.vlan", "7"),
+            ("ovs.lo.ip_address", "10.0.0.1/24"),
+            ("ovs..mtu", "1500"),
+            ("ovs.", "x"),
+            ("ovs.interface", "eth1.5"),
+        ],
+        &expect![[r#"
+            ovs.=x: no such label
+            ovs..mtu=1500: not an interface name: 1 to 15 printable ASCII characters without '/', ':', '%' or spaces, and not '.', '..', 'all' or 'default'
+            ovs.eth2=10.0.2.1/24: no such label
+            ovs.eth2.10.vlan=7: too many dots; write ovs.KEY or ovs.INTERFACE.KEY
+            ovs.eth2.gatway=10.0.2.2: no such label; did you mean ovs.eth2.gateway?
+            ovs.eth2.interface=eth3: this label's own name says which interface it is for; leave it out
+            ovs.eth2.vlan=0: not a number between 1 and 4094
+            ovs.interface=eth1.5: an interface's name cannot have a dot here
+            ovs.lo.ip_address=10.0.0.1/24: every container has a 'lo' already; choose another name
+            ovs.eth2.ip_address: missing; give an address with prefix length, such as 192.168.1.100/24
+        "#]],
+    );
+}
+
+#[test]
+fn both_forms_cannot_name_the_same_interface() {
+    check(
+        &[
+            ("ovs.mtu", "1400"),
+            ("ovs.ip_address", "10.0.0.1/24"),
+            ("ovs.eth1.ip_address", "10.0.0.2/24"),
+        ],
+        &expect![[r#"
+            ovs.eth1.ip_address=10.0.0.2/24: labels without an interface's name (ovs.ip_address) are for eth1 already; give all in one form
+        "#]],
+    );
+    let many: Vec<_> = (0..40).map(|number| format!("ovs.eth{number}.ip_address")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "10.0.0.1/24")).collect();
+    check(
+        &many,
+        &expect![[r#"
+        ovs.eth9.ip_address=10.0.0.1/24: 40 interfaces; 32 is the most
+    "#]],
+    );
+}
+
+#[test]
+fn every_example_of_the_table_is_good() {
+    for label in LABELS {
+        let flat: Vec<_> =
+            label.example.iter().map(|(key, value)| (format!("ovs.{key}"), *value)).collect();
+        let flat: Vec<_> = flat.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let wanted = parse(&labels(&flat), &defaults()).unwrap_or_else(|told| panic!("{told:?}"));
+        assert!(label.example.iter().any(|(key, _)| *key == label.key), "{}", label.key);
+        assert_eq!(parse(&print(&wanted), &defaults()), Ok(wanted));
+    }
+}
+
+#[test]
 fn the_table_documents_every_label() {
     let page = markdown();
     for label in LABELS {
-        assert!(page.contains(label.name) && !label.meaning.is_empty());
+        assert!(page.contains(label.key) && !label.meaning.is_empty());
     }
 }
 
@@ -210,8 +312,10 @@ proptest! {
     fn no_label_set_makes_it_panic(
         pairs in prop::collection::btree_map(
             prop_oneof![
-                prop::sample::select(LABELS.iter().map(|label| label.name.to_owned()).collect::<Vec<_>>()),
+                prop::sample::select(LABELS.iter().map(|label| format!("ovs.{}", label.key)).collect::<Vec<_>>()),
+                prop::sample::select(LABELS.iter().map(|label| format!("ovs.eth2.{}", label.key)).collect::<Vec<_>>()),
                 "ovs\\..{0,12}",
+                "ovs\\.eth[1-3]\\.(ip_address|mtu|vlan|bridge)",
                 ".*",
             ],
             prop_oneof![
@@ -224,10 +328,13 @@ proptest! {
         )
     ) {
         match parse(&pairs, &defaults()) {
-            Ok(None) => prop_assert!(pairs.keys().all(|name| !name.starts_with(PREFIX))),
-            Ok(Some(wanted)) => {
-                prop_assert!(!wanted.addresses.is_empty());
-                prop_assert!(wanted.gateways.len() <= 2);
+            Ok(all) => {
+                prop_assert_eq!(all.is_empty(), pairs.keys().all(|name| !name.starts_with(PREFIX)));
+                for wanted in &all {
+                    prop_assert_ne!(&wanted.addressing, &Addressing::Given(Vec::new()));
+                    prop_assert!(wanted.gateways.len() <= 2);
+                }
+                prop_assert_eq!(parse(&print(&all), &defaults()), Ok(all));
             }
             Err(mistakes) => {
                 prop_assert!(!mistakes.is_empty());

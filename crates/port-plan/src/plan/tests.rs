@@ -4,7 +4,11 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Container, Defaults, MacAddress, Network, ObservedLink, PortKey, Start, State};
+use crate::{
+    Container, ContainerId, Defaults, MacAddress, Network, ObservedLink, PortColumn, PortConfig,
+    PortKey, Start, State,
+};
+use crate::{Registry, Rules};
 
 fn id() -> ContainerId {
     "3f2a9c1b".repeat(8).parse().unwrap()
@@ -19,6 +23,8 @@ fn container(labels: &[(&str, &str)]) -> Container {
         id: id(),
         name: "web".to_owned(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        image: "busybox".to_owned(),
+        image_labels: BTreeMap::new(),
         state: State::Running { pid: 4711, start: start(1) },
         network: Network::Own,
     }
@@ -32,6 +38,10 @@ fn defaults() -> Defaults {
     }
 }
 
+fn rules() -> Rules {
+    Rules::new(defaults())
+}
+
 fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) -> ObservedPort {
     ObservedPort {
         name: name.parse().unwrap(),
@@ -39,21 +49,34 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
         key: PortKey { container: id(), interface: "eth1".parse().unwrap() },
         start: (owner == Owner::Us).then(|| start(began)),
         owner,
-        vlan: vlan.map(|vlan| vlan.parse().unwrap()),
+        config: config(vlan),
     }
 }
 
+fn config(vlan: Option<&str>) -> PortConfig {
+    let vlan: Option<crate::Vlan> = vlan.map(|vlan| vlan.parse().unwrap());
+    let mac = MacAddress::derive(&"ovsbr0".parse().unwrap(), vlan, &"192.168.1.100");
+    let addresses = vec!["192.168.1.100/24".parse().unwrap()];
+    PortConfig { tag: vlan, addresses, mac: Some(mac), ..PortConfig::default() }
+}
+
 fn link(name: &str, began: u32) -> ObservedLink {
-    ObservedLink { name: name.parse().unwrap(), start: start(began) }
+    let interface = "eth1".parse().unwrap();
+    ObservedLink { name: name.parse().unwrap(), interface, start: start(began) }
 }
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
-    let desired = Desired::of(container, &defaults());
-    expected.assert_eq(&plan(&container.id, &desired, observed, 0).to_string());
+    let desired = Desired::of(container, &rules(), &mut Registry::default());
+    expected.assert_eq(&plan(&desired, observed, 0).to_string());
 }
 
 fn bridge() -> Observed {
-    Observed { bridge: Some(Datapath::Netdev), ..Observed::default() }
+    bridges(&[("ovsbr0", Datapath::Netdev)])
+}
+
+fn bridges(there: &[(&str, Datapath)]) -> Observed {
+    let bridges = there.iter().map(|(name, datapath)| (name.parse().unwrap(), *datapath));
+    Observed { bridges: bridges.collect(), ..Observed::default() }
 }
 
 const ADDRESS: (&str, &str) = ("ovs.ip_address", "192.168.1.100/24");
@@ -82,7 +105,7 @@ fn everything_asked_for_is_in_the_plan() {
         ("ovs.bridge", "br1"),
         ("ovs.interface", "net0"),
     ];
-    let observed = Observed { bridge: Some(Datapath::System), ..Observed::default() };
+    let observed = bridges(&[("br1", Datapath::System)]);
     check(
         &container(&labels),
         &observed,
@@ -114,27 +137,28 @@ fn changing_vlan_rewrites_only_the_port_row() {
         &container(&[ADDRESS, ("ovs.vlan", "8")]),
         &observed,
         &expect![[r#"
-        set-port 3f2a9c1babcde_l tag=8
-    "#]],
+            set-port 3f2a9c1babcde_l tag=8 external_ids:mac_address=fa:cc:67:5b:83:62
+        "#]],
     );
     check(
         &container(&[ADDRESS]),
         &observed,
         &expect![[r#"
-        set-port 3f2a9c1babcde_l tag=[]
-    "#]],
+            set-port 3f2a9c1babcde_l tag=[] external_ids:mac_address=4e:1c:ef:db:f2:32
+        "#]],
     );
 }
 
 /// The interface as `ovs.ip_address=192.168.1.100/24` wants it.
 fn interface() -> ObservedInterface {
-    let Desired::Port(spec) = Desired::of(&container(&[ADDRESS]), &defaults()) else { panic!() };
+    let desired = Desired::of(&container(&[ADDRESS]), &rules(), &mut Registry::default());
+    let spec = &desired.specs()[0];
     ObservedInterface::Present {
         up: true,
         mac: Some(spec.mac),
         mtu: 1500,
-        addresses: spec.addresses,
-        gateways: Vec::new(),
+        addresses: spec.addresses.clone(),
+        routes: Vec::new(),
     }
 }
 
@@ -142,7 +166,7 @@ fn attached(interface: ObservedInterface) -> Observed {
     Observed {
         ports: vec![port("3f2a9c1babcde_l", "ovsbr0", 1, None, Owner::Us)],
         links: vec![link("3f2a9c1babcde_l", 1)],
-        interface,
+        interfaces: BTreeMap::from([("eth1".parse().unwrap(), interface)]),
         ..bridge()
     }
 }
@@ -155,7 +179,10 @@ fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
         mac: "02:00:00:00:00:01".parse().ok(),
         mtu: 1500,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
-        gateways: gateways.iter().map(|gateway| gateway.parse().unwrap()).collect(),
+        routes: gateways
+            .iter()
+            .map(|gateway| Route::default_via(gateway.parse().unwrap()))
+            .collect(),
     };
     check(&container(&[ADDRESS]), &attached(interface()), &expect![[""]]);
     let other = seen(true, &["192.168.1.100/24", "10.9.9.9/8"], &["192.168.1.1"]);
@@ -225,12 +252,11 @@ fn a_link_without_a_row_is_made_anew() {
 
 #[test]
 fn a_row_without_a_link_is_replaced_under_another_name() {
-    let desired = Desired::of(&container(&[ADDRESS]), &defaults());
-    let Desired::Port(spec) = &desired else { panic!("{desired:?}") };
-    let first = unused_name(&id(), spec, &Observed::default(), 0);
+    let desired = Desired::of(&container(&[ADDRESS]), &rules(), &mut Registry::default());
+    let first = unused_name(&desired.specs()[0], &Observed::default(), 0);
     let stale = port(first.as_str(), "ovsbr0", 1, None, Owner::Us);
     let observed = Observed { ports: vec![stale], ..bridge() };
-    let steps = plan(&id(), &desired, &observed, 0).steps;
+    let steps = steps(&plan(&desired, &observed, 0));
     assert!(matches!(&steps[0], Step::DelPort { port, .. } if *port == first));
     assert!(matches!(&steps[1], Step::AddLink(link) if link.name != first));
 }
@@ -281,9 +307,9 @@ fn a_mistake_in_any_label_attaches_nothing() {
 fn a_shared_namespace_is_refused() {
     for network in [Network::Host, Network::Container("db".to_owned())] {
         let shared = Container { network, ..container(&[ADDRESS]) };
-        let desired = Desired::of(&shared, &defaults());
+        let desired = Desired::of(&shared, &rules(), &mut Registry::default());
         assert!(matches!(desired, Desired::Refused(_)), "{desired:?}");
-        assert_eq!(plan(&id(), &desired, &bridge(), 0).steps, []);
+        assert_eq!(plan(&desired, &bridge(), 0), Plan::default());
     }
 }
 
@@ -297,7 +323,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
         &container(&[ADDRESS]),
         &observed,
         &expect![[r#"
-        refused: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
+        refused eth1: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
     "#]],
     );
     let stopped = Container { state: State::Stopped, ..container(&[ADDRESS]) };
@@ -305,10 +331,37 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
 }
 
 #[test]
+fn each_interface_has_a_port_of_its_own_and_a_refused_one_holds_up_no_other() {
+    let labels = [
+        ADDRESS,
+        ("ovs.eth2.ip_address", "10.0.0.1/24"),
+        ("ovs.eth2.bridge", "br2"),
+        ("ovs.eth3.ip_address", "10.0.3.1/24"),
+    ];
+    let mut foreign = port("theirs", "ovsbr0", 1, None, Owner::Other);
+    foreign.key.interface = "eth3".parse().unwrap();
+    let mut unwanted = port("3f2a9c1bolder_l", "ovsbr0", 1, None, Owner::Us);
+    unwanted.key.interface = "eth4".parse().unwrap();
+    check(
+        &container(&labels),
+        &Observed { ports: vec![foreign, unwanted], ..bridge() },
+        &expect![[r#"
+            add-link 3f2a9c1bbty2c_l peer=eth1 mac=4e:1c:ef:db:f2:32 address=192.168.1.100/24 tx-checksum=off
+            add-port ovsbr0 3f2a9c1bbty2c_l
+            add-br br2 datapath_type=netdev
+            add-link 3f2a9c1bhesks_l peer=eth2 mac=a2:d8:70:b6:d0:ac address=10.0.0.1/24 tx-checksum=off
+            add-port br2 3f2a9c1bhesks_l
+            refused eth3: port theirs was made for the same interface by somebody else; remove it (ovs-vsctl del-port theirs) or the labels
+            del-port ovsbr0 3f2a9c1bolder_l
+        "#]],
+    );
+}
+
+#[test]
 fn the_mac_depends_on_bridge_vlan_and_address_alone() {
     let derive = |bridge: &str, vlan: Option<&str>, address: &str| {
         let vlan = vlan.map(|vlan| vlan.parse().unwrap());
-        MacAddress::derive(&bridge.parse().unwrap(), vlan, address.parse().unwrap())
+        MacAddress::derive(&bridge.parse().unwrap(), vlan, &address)
     };
     let one = derive("ovsbr0", Some("10"), "10.0.0.1");
     assert_eq!(one, derive("ovsbr0", Some("10"), "10.0.0.1"));
@@ -329,10 +382,11 @@ struct World {
 
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridge, ports, links, interface } = &mut self.observed;
+        let Observed { bridges, ports, links, leftovers, interfaces } = &mut self.observed;
         match step {
-            Step::AddBridge { datapath, .. } => {
-                assert_eq!(bridge.replace(*datapath), None, "the bridge exists");
+            Step::AddBridge { bridge, datapath } => {
+                // Two interfaces may want the same bridge; the second finds it there.
+                bridges.entry(bridge.clone()).or_insert(*datapath);
             }
             Step::AddLink(link) => {
                 assert!(links.iter().all(|other| other.name != link.name), "the link exists");
@@ -340,18 +394,24 @@ impl World {
                 assert!(!taken, "the interface exists inside the container");
                 assert_eq!(link.start, self.start);
                 self.inside.insert(link.name.clone(), link.key.interface.clone());
-                links.push(ObservedLink { name: link.name.clone(), start: link.start.clone() });
-                *interface = ObservedInterface::Present {
+                links.push(ObservedLink {
+                    name: link.name.clone(),
+                    interface: link.key.interface.clone(),
+                    start: link.start.clone(),
+                });
+                let present = ObservedInterface::Present {
                     up: true,
                     mac: Some(link.mac),
                     mtu: link.mtu.map_or(1500, u32::from),
                     addresses: link.addresses.clone(),
-                    gateways: link.gateways.clone(),
+                    routes: link.routes.clone(),
                 };
+                interfaces.insert(link.key.interface.clone(), present);
             }
             Step::SetLink(repair) => {
                 assert!(links.iter().any(|other| other.name == repair.name), "no such link");
-                let ObservedInterface::Present { up, mac, mtu, addresses, gateways } = interface
+                let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) =
+                    interfaces.get_mut(&repair.key.interface)
                 else {
                     panic!("no such interface");
                 };
@@ -359,15 +419,23 @@ impl World {
                 *mtu = repair.mtu.map_or(*mtu, u32::from);
                 addresses.extend(&repair.addresses);
                 *up |= repair.up;
-                gateways.clone_from(&repair.gateways);
+                routes.extend(&repair.routes);
             }
             Step::DelLink { link } => {
                 assert!(links.iter().any(|other| other.name == *link), "the link is not ours");
                 links.retain(|other| other.name != *link);
                 self.inside.remove(link);
             }
-            Step::AddPort { bridge: on, port, vlan, key, container_name: _, start } => {
-                assert!(bridge.is_some(), "no bridge");
+            Step::AddPort {
+                bridge: on,
+                port,
+                config,
+                guards: _,
+                key,
+                container_name: _,
+                start,
+            } => {
+                assert!(bridges.contains_key(on), "no bridge");
                 assert!(ports.iter().all(|other| other.name != *port), "the port exists");
                 assert!(links.iter().any(|other| other.name == *port), "no link yet");
                 ports.push(ObservedPort {
@@ -376,13 +444,30 @@ impl World {
                     key: key.clone(),
                     start: Some(start.clone()),
                     owner: Owner::Us,
-                    vlan: *vlan,
+                    config: config.clone(),
                 });
             }
-            Step::SetTag { port, vlan } => {
+            Step::Destroy(leftover) => {
+                assert!(leftovers.contains(leftover), "no such row");
+                leftovers.retain(|other| other != leftover);
+            }
+            Step::SetPort { bridge: _, port, key: _, changes } => {
                 let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
-                row.vlan = *vlan;
+                for change in changes {
+                    match change.clone() {
+                        PortColumn::Tag(tag) => row.config.tag = tag,
+                        PortColumn::Trunks(trunks) => row.config.trunks = trunks,
+                        PortColumn::VlanMode(mode) => row.config.vlan_mode = mode,
+                        PortColumn::IngressRate(rate) => row.config.ingress_rate = rate,
+                        PortColumn::IngressBurst(burst) => row.config.ingress_burst = burst,
+                        PortColumn::EgressRate(rate) => row.config.egress_rate = rate,
+                        PortColumn::Addresses(addresses) => row.config.addresses = addresses,
+                        PortColumn::Mac(mac) => row.config.mac = mac,
+                        PortColumn::Mirror(output) => row.config.mirror = output,
+                        PortColumn::OfportRequest(port) => row.config.ofport_request = port,
+                    }
+                }
             }
             Step::DelPort { bridge: _, port } => {
                 let row = ports.iter().find(|other| other.name == *port).expect("no such port");
@@ -398,12 +483,29 @@ impl World {
     }
 }
 
+/// All steps of a plan, in order.
+fn steps(plan: &Plan) -> Vec<Step> {
+    plan.ports.iter().flat_map(|port| port.steps.clone()).collect()
+}
+
+/// In the generated worlds, a name's number says which of the two interfaces it is for.
+fn interface_of(number: u32) -> LinkName {
+    format!("eth{}", 1 + number % 2).parse().unwrap()
+}
+
+fn leftover(number: u32) -> Leftover {
+    let uuid = format!("{number}");
+    Leftover { interface: interface_of(number), row: crate::LeftoverRow::Qos, uuid }
+}
+
 fn any_port() -> impl Strategy<Value = ObservedPort> {
     let owner = prop_oneof![4 => Just(Owner::Us), 1 => Just(Owner::Other)];
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
     (0..6_u32, prop::sample::select(vec!["ovsbr0", "br9"]), 0..3_u32, vlan, owner).prop_map(
-        |(name, bridge, began, vlan, owner)| {
-            port(&format!("3f2a9c1bname{name}_l"), bridge, began, vlan, owner)
+        |(number, bridge, began, vlan, owner)| {
+            let mut port = port(&format!("3f2a9c1bname{number}_l"), bridge, began, vlan, owner);
+            port.key.interface = interface_of(number);
+            port
         },
     )
 }
@@ -413,41 +515,64 @@ fn any_world() -> impl Strategy<Value = World> {
     let links = prop::collection::btree_map(0..6_u32, 0..3_u32, 0..5);
     let bridge = prop::option::of(Just(Datapath::Netdev));
     let interface = prop_oneof![
-        Just(interface()),
-        Just(ObservedInterface::Missing),
-        Just(ObservedInterface::Present {
+        Just(None),
+        Just(Some(interface())),
+        Just(Some(ObservedInterface::Missing)),
+        Just(Some(ObservedInterface::Present {
             up: false,
             mac: None,
             mtu: 68,
             addresses: Vec::new(),
-            gateways: Vec::new(),
-        }),
+            routes: Vec::new(),
+        })),
     ];
-    (bridge, ports, links, interface).prop_map(|(bridge, mut ports, links, interface)| {
-        ports.sort_by_key(|port| port.name.clone());
-        ports.dedup_by_key(|port| port.name.clone());
-        let links: Vec<_> = links
-            .iter()
-            .map(|(name, began)| link(&format!("3f2a9c1bname{name}_l"), *began))
-            .collect();
-        let now = start(1);
-        // A name belongs to one interface: of all links of this start, one is its other end.
-        let inside = links.iter().filter(|link| link.start == now).take(1);
-        let inside = inside.map(|link| (link.name.clone(), "eth1".parse().unwrap())).collect();
-        World { observed: Observed { bridge, ports, links, interface }, inside, start: now }
-    })
+    let leftovers = prop::collection::btree_set(0..4_u32, 0..3)
+        .prop_map(|numbers| numbers.into_iter().map(leftover).collect());
+    (bridge, ports, links, interface, leftovers).prop_map(
+        |(bridge, mut ports, links, interface, leftovers)| {
+            ports.sort_by_key(|port| port.name.clone());
+            ports.dedup_by_key(|port| port.name.clone());
+            let links: Vec<_> = links
+                .iter()
+                .map(|(number, began)| ObservedLink {
+                    interface: interface_of(*number),
+                    ..link(&format!("3f2a9c1bname{number}_l"), *began)
+                })
+                .collect();
+            let now = start(1);
+            // A name belongs to one interface: of all links of this start, one is its other end.
+            let ends: BTreeMap<_, _> = links
+                .iter()
+                .filter(|link| link.start == now)
+                .map(|link| (link.interface.clone(), link.name.clone()))
+                .collect();
+            let inside = ends.into_iter().map(|(interface, link)| (link, interface)).collect();
+            let bridges = bridge.map(|datapath| ("ovsbr0".parse().unwrap(), datapath));
+            let bridges = bridges.into_iter().collect();
+            let eth1 = "eth1".parse().unwrap();
+            let interfaces = interface.map(|interface| (eth1, interface)).into_iter().collect();
+            World {
+                observed: Observed { bridges, ports, links, leftovers, interfaces },
+                inside,
+                start: now,
+            }
+        },
+    )
 }
 
 fn any_desired() -> impl Strategy<Value = Desired> {
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
-    (any::<bool>(), vlan).prop_map(|(running, vlan)| {
+    (any::<bool>(), any::<bool>(), vlan).prop_map(|(running, second, vlan)| {
         let mut labels = vec![ADDRESS];
         labels.extend(vlan.map(|vlan| ("ovs.vlan", vlan)));
+        if second {
+            labels.push(("ovs.eth2.ip_address", "10.0.0.1/24"));
+        }
         let mut container = container(&labels);
         if !running {
             container.state = State::Stopped;
         }
-        Desired::of(&container, &defaults())
+        Desired::of(&container, &rules(), &mut Registry::default())
     })
 }
 
@@ -461,30 +586,34 @@ proptest! {
     ) {
         let mut world = world;
         let foreign = world.foreign();
-        for step in plan(&id(), &desired, &world.observed, 0).steps.iter().take(survived) {
+        for step in steps(&plan(&desired, &world.observed, 0)).iter().take(survived) {
             world.apply(step);
         }
-        let second = plan(&id(), &desired, &world.observed, 0);
-        for step in &second.steps {
+        let second = plan(&desired, &world.observed, 0);
+        for step in &steps(&second) {
             world.apply(step);
         }
-        let third = plan(&id(), &desired, &world.observed, 0);
-        prop_assert_eq!(&third.steps, &[], "nothing is left to do");
-        prop_assert_eq!(&third.refusal, &second.refusal);
+        let third = plan(&desired, &world.observed, 0);
+        prop_assert_eq!(steps(&third), &[], "nothing is left to do");
         prop_assert_eq!(world.foreign(), foreign, "what others made is untouched");
 
-        let ours: Vec<_> = ours(&world.observed).collect();
-        match &desired {
-            Desired::Port(spec) if third.refusal.is_none() => {
-                prop_assert_eq!(ours.len(), 1);
-                prop_assert_eq!(world.observed.links.len(), 1);
-                prop_assert_eq!(&ours[0].name, &world.observed.links[0].name);
-                prop_assert_eq!(ours[0].vlan, spec.vlan);
-                prop_assert_eq!(&ours[0].bridge, &spec.bridge);
-            }
-            _ => {
-                prop_assert!(ours.is_empty() && world.observed.links.is_empty());
-            }
+        prop_assert_eq!(&world.observed.leftovers, &[]);
+        let placed: Vec<_> = third.ports.iter().filter_map(|port| port.placed.as_ref()).collect();
+        prop_assert_eq!(placed.len(), ours(&world.observed).count());
+        prop_assert_eq!(placed.len(), world.observed.links.len());
+        for spec in desired.specs() {
+            let of_spec = |port: &&PortPlan| port.interface == spec.key.interface;
+            let now = third.ports.iter().find(of_spec).expect("each interface has its plan");
+            let before = second.ports.iter().find(of_spec).expect("each interface has its plan");
+            prop_assert_eq!(&now.refusal, &before.refusal);
+            let Some(placed) = &now.placed else {
+                prop_assert!(now.refusal.is_some());
+                continue;
+            };
+            let port = ours(&world.observed).find(|port| port.name == placed.port).expect("its port");
+            prop_assert!(world.observed.links.iter().any(|link| link.name == port.name));
+            prop_assert_eq!(&port.config, &spec.config);
+            prop_assert_eq!(&port.bridge, &spec.bridge);
         }
     }
 }

@@ -1,0 +1,282 @@
+//! What is known, and how it changes. No IO, no clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::SystemTime;
+
+use port_plan::{ContainerId, LinkName, Mistake, PortKey, PortSpec, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Latency;
+use super::row::{Milliseconds, Phase, Row, Taken, time};
+
+/// Steps that are remembered of a container.
+const STEPS: usize = 8;
+
+/// Where this instance stands among others on the same database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Instance {
+    /// It does not know yet.
+    #[default]
+    Starting,
+    /// Another one acts; this one follows the database.
+    Standby,
+    /// It acts.
+    Active,
+}
+
+/// Why a container does not get what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Denial {
+    Mistake(Mistake),
+    /// `interface` is `None` if it is for the whole container.
+    Refused {
+        interface: Option<LinkName>,
+        refusal: Refusal,
+    },
+}
+
+/// A failure that is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    pub(crate) error: String,
+    /// The interfaces that have no port because of it, with what they are to have; all of the container's if
+    /// empty.
+    pub(crate) interfaces: Vec<(LinkName, Option<PortSpec>)>,
+    pub(crate) since: SystemTime,
+    pub(crate) retry_at: SystemTime,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) instance: Instance,
+    pub(super) docker: bool,
+    pub(super) ovsdb: bool,
+    pub(super) surveyed: bool,
+    containers: BTreeMap<ContainerId, Container>,
+}
+
+#[derive(Default)]
+struct Container {
+    name: String,
+    service: Option<String>,
+    ports: BTreeMap<LinkName, Port>,
+    denials: Vec<Denial>,
+    denied_since: Option<SystemTime>,
+    trouble: Option<Trouble>,
+    steps: VecDeque<Taken>,
+}
+
+struct Port {
+    name: LinkName,
+    spec: PortSpec,
+    ofport: Option<i64>,
+    since: SystemTime,
+    latency: Option<Latency>,
+}
+
+impl State {
+    pub(super) fn looked(
+        &mut self,
+        id: &ContainerId,
+        name: &str,
+        service: Option<&str>,
+        steps: Vec<Taken>,
+    ) {
+        let container = self.containers.entry(id.clone()).or_default();
+        if !name.is_empty() {
+            name.clone_into(&mut container.name);
+        }
+        if let Some(service) = service {
+            container.service = Some(service.to_owned());
+        }
+        container.steps.extend(steps);
+        let surplus = container.steps.len().saturating_sub(STEPS);
+        container.steps.drain(..surplus);
+    }
+
+    /// Whether that is news.
+    pub(super) fn pending(&mut self, spec: &PortSpec, port: &LinkName, now: SystemTime) -> bool {
+        self.port(spec, port, None, now)
+    }
+
+    /// Whether that is news.
+    pub(super) fn ready(
+        &mut self,
+        spec: &PortSpec,
+        port: &LinkName,
+        ofport: i64,
+        now: SystemTime,
+    ) -> bool {
+        self.port(spec, port, Some(ofport), now)
+    }
+
+    fn port(
+        &mut self,
+        spec: &PortSpec,
+        name: &LinkName,
+        ofport: Option<i64>,
+        now: SystemTime,
+    ) -> bool {
+        let container = self.containers.entry(spec.key.container.clone()).or_default();
+        container.name.clone_from(&spec.container_name);
+        let before = container.ports.get(&spec.key.interface);
+        let same =
+            before.filter(|port| port.name == *name && port.ofport.is_some() == ofport.is_some());
+        let (since, news) = same.map_or((now, true), |port| (port.since, false));
+        let latency = before.filter(|port| port.name == *name).and_then(|port| port.latency);
+        let port = Port { name: name.clone(), spec: spec.clone(), ofport, since, latency };
+        container.ports.insert(spec.key.interface.clone(), port);
+        news
+    }
+
+    pub(super) fn attached(&mut self, key: &PortKey, latency: Latency) {
+        let container = self.containers.get_mut(&key.container);
+        if let Some(port) = container.and_then(|it| it.ports.get_mut(&key.interface)) {
+            port.latency = Some(latency);
+        }
+    }
+
+    pub(super) fn denied(&mut self, id: &ContainerId, denials: Vec<Denial>, now: SystemTime) {
+        let container = self.containers.entry(id.clone()).or_default();
+        container.denied_since = (!denials.is_empty()).then_some(now);
+        container.denials = denials;
+    }
+
+    pub(super) fn retrying(&mut self, id: &ContainerId, name: &str, trouble: Trouble) {
+        let container = self.containers.entry(id.clone()).or_default();
+        if !name.is_empty() {
+            name.clone_into(&mut container.name);
+        }
+        let before = container.trouble.take();
+        let since = before.map_or(trouble.since, |before| before.since);
+        container.trouble = Some(Trouble { since, ..trouble });
+    }
+
+    pub(super) fn well(&mut self, id: &ContainerId) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.trouble = None;
+        }
+    }
+
+    /// The container's name, if it had that port.
+    pub(super) fn forget_port(&mut self, key: &PortKey) -> Option<String> {
+        let container = self.containers.get_mut(&key.container)?;
+        container.ports.remove(&key.interface).map(|_| container.name.clone())
+    }
+
+    pub(super) fn forget(&mut self, id: &ContainerId) {
+        self.containers.remove(id);
+    }
+
+    pub(super) fn unready(&self) -> Option<&'static str> {
+        match self.instance {
+            Instance::Standby => Some("standing by: another instance is at work"),
+            _ if !self.ovsdb => Some("not connected to OVSDB"),
+            _ if !self.docker => Some("not connected to Docker"),
+            _ if !self.surveyed => Some("the first look at everything is not over"),
+            _ => None,
+        }
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<_> =
+            self.containers.iter().flat_map(|(id, container)| container.rows(id)).collect();
+        rows.sort_by(|a, b| (&a.name, &a.interface).cmp(&(&b.name, &b.interface)));
+        rows
+    }
+}
+
+impl Container {
+    fn rows(&self, id: &ContainerId) -> Vec<Row> {
+        let mut rows: Vec<_> = self.ports.values().map(|port| self.of_port(id, port)).collect();
+        let mistakes: Vec<_> = self.denials.iter().filter_map(Denial::mistake).collect();
+        if !mistakes.is_empty() {
+            let error = mistakes.join("; ");
+            rows.push(Row { error: Some(error), ..self.denied(id, Phase::Mistaken) });
+        }
+        for denial in &self.denials {
+            if let Denial::Refused { interface, refusal } = denial {
+                rows.push(Row {
+                    interface: interface.as_ref().map(ToString::to_string),
+                    error: Some(refusal.to_string()),
+                    ..self.denied(id, Phase::Refused)
+                });
+            }
+        }
+        let Some(trouble) = &self.trouble else { return rows };
+        for (interface, spec) in &trouble.interfaces {
+            let interface = Some(interface.to_string());
+            if !rows.iter().any(|row| row.interface == interface) {
+                let row = self.blank(id, Phase::Retrying, trouble.since);
+                let row = spec.iter().fold(row, |row, spec| row.with_spec(spec, None));
+                rows.push(Row { interface, ..row });
+            }
+        }
+        if rows.is_empty() {
+            rows.push(self.blank(id, Phase::Retrying, trouble.since));
+        }
+        for row in &mut rows {
+            let named = |(interface, _): &(LinkName, Option<PortSpec>)| {
+                Some(interface.as_str()) == row.interface.as_deref()
+            };
+            let concerned = trouble.interfaces.is_empty() || trouble.interfaces.iter().any(named);
+            if concerned && matches!(row.phase, Phase::Pending | Phase::Ready | Phase::Retrying) {
+                row.phase = Phase::Retrying;
+                row.since = Some(time(trouble.since));
+                row.error = Some(trouble.error.clone());
+                row.retry_at = Some(time(trouble.retry_at));
+            }
+        }
+        rows
+    }
+
+    fn of_port(&self, id: &ContainerId, port: &Port) -> Row {
+        let phase = if port.ofport.is_some() { Phase::Ready } else { Phase::Pending };
+        let row = self.blank(id, phase, port.since);
+        let latency = port.latency.map(Milliseconds::of);
+        Row { ofport: port.ofport, latency, ..row.with_spec(&port.spec, Some(&port.name)) }
+    }
+
+    fn denied(&self, id: &ContainerId, phase: Phase) -> Row {
+        self.blank(id, phase, self.denied_since.unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
+    fn blank(&self, id: &ContainerId, phase: Phase, since: SystemTime) -> Row {
+        Row {
+            service: self.service.clone(),
+            since: Some(time(since)),
+            steps: self.steps.iter().cloned().collect(),
+            ..Row::new(id, &self.name, phase)
+        }
+    }
+}
+
+impl Denial {
+    pub(crate) fn phase(&self) -> Phase {
+        match self {
+            Self::Mistake(_) => Phase::Mistaken,
+            Self::Refused { .. } => Phase::Refused,
+        }
+    }
+
+    fn mistake(&self) -> Option<String> {
+        match self {
+            Self::Mistake(mistake) => Some(mistake.to_string()),
+            Self::Refused { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mistake(mistake) => mistake.fmt(f),
+            Self::Refused { interface: None, refusal } => refusal.fmt(f),
+            Self::Refused { interface: Some(interface), refusal } => {
+                write!(f, "{interface}: {refusal}")
+            }
+        }
+    }
+}

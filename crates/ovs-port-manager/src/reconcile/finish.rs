@@ -1,0 +1,153 @@
+//! What follows from a look that has come to its end.
+
+use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Start};
+use tracing::{debug, warn};
+
+use super::look::{Look, Ports, Seen, Standing};
+use super::timers::Timer;
+use super::{Entry, Reconciler, Told};
+use crate::board::Denial;
+use crate::error_chain::chain;
+
+impl Reconciler {
+    pub(super) fn finish_look(&mut self, look: Look) {
+        let Look { container, seen, woken, result } = look;
+        let Seen { name, service, ignored, steps } = seen;
+        for waiter in woken {
+            self.look(waiter);
+        }
+        let Some(entry) = self.entries.get_mut(&container) else {
+            return;
+        };
+        entry.looking = false;
+        if let Some((start, names)) = ignored
+            && entry.ignored.as_ref() != Some(&start)
+        {
+            let (id, names) = (container.short(), names.join(", "));
+            warn!(container = id, name, "labels of its image do not count: {names}");
+            entry.ignored = Some(start);
+        }
+        let mut again = std::mem::take(&mut entry.again);
+        let lost = std::mem::take(&mut entry.lost);
+        again |= lost && !matches!(result, Ok(Standing::Nothing));
+        let resync = std::mem::take(&mut entry.resync);
+        self.board.looked(&container, &name, service.as_deref(), steps, resync);
+        match result {
+            Ok(Standing::Nothing) => {
+                // Its end is the end of all that is remembered of it.
+                self.forget_ports(&container, |_| true);
+                self.board.forget(&container);
+                if again {
+                    self.entries.insert(container.clone(), Entry::default());
+                } else {
+                    self.entries.remove(&container);
+                }
+            }
+            Ok(Standing::Denied { start, denials }) => {
+                self.forget_ports(&container, |_| true);
+                self.board.well(&container);
+                self.denied(&container, &name, start, denials);
+            }
+            Ok(Standing::Ports(ports)) => self.stands(&container, &name, ports),
+            Err(error) if error.is_gone() => self.retry_quietly(&container, &chain(&error)),
+            Err(error) => self.failed(&container, &name, &chain(&error), Vec::new()),
+        }
+        if again {
+            self.look(container);
+        }
+    }
+
+    /// Each interface stands by itself: one may be ready while another is refused and a third fails.
+    fn stands(&mut self, container: &ContainerId, name: &str, ports: Ports) {
+        let Ports { start, attached, refused, failed } = ports;
+        self.forget_ports(container, |key| {
+            let interface = &key.interface;
+            !attached.iter().any(|port| port.spec.key.interface == *interface)
+                && !failed.iter().any(|(other, ..)| other == interface)
+        });
+        if let Some(entry) = self.entries.get_mut(container) {
+            entry.failed = failed.len();
+        }
+        for port in attached {
+            self.attached(container, port);
+        }
+        self.denied(container, name, start, refused);
+        if failed.is_empty() {
+            return self.all_well(container);
+        }
+        let gone = failed.iter().all(|(.., error)| error.is_gone());
+        let (mut interfaces, mut reasons) = (Vec::new(), Vec::new());
+        for (interface, spec, error) in failed {
+            reasons.push(format!("{interface}: {}", chain(&error)));
+            interfaces.push((interface, spec));
+        }
+        match gone {
+            true => self.retry_quietly(container, &reasons.join("; ")),
+            false => self.failed(container, name, &reasons.join("; "), interfaces),
+        }
+    }
+
+    /// Forgets those ports of a container that are no longer its.
+    fn forget_ports(&mut self, container: &ContainerId, gone: impl Fn(&PortKey) -> bool) {
+        let Some(entry) = self.entries.get_mut(container) else { return };
+        let timers = &mut self.timers;
+        entry.ports.retain(|_, port| {
+            let key = &port.attached.spec.key;
+            if gone(key) {
+                timers.cancel(&Timer::Ready(key.clone()));
+                self.board.forget_port(key);
+            }
+            !gone(key)
+        });
+    }
+
+    /// Says once in each start what a container does not get.
+    fn denied(&mut self, id: &ContainerId, name: &str, start: Start, denials: Vec<Denial>) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let denied = (!denials.is_empty()).then_some((start, denials));
+        if entry.denied == denied {
+            return;
+        }
+        entry.denied.clone_from(&denied);
+        let denials = denied.map(|(_, denials)| denials).unwrap_or_default();
+        let reasons: Vec<_> = denials.iter().map(ToString::to_string).collect();
+        self.board.denied(id, name, denials);
+        if !reasons.is_empty() {
+            warn!(container = id.short(), name, "not attached: {}", reasons.join("; "));
+        }
+    }
+
+    /// Something failed for these interfaces of a container, or for all of it.
+    pub(super) fn failed(
+        &mut self,
+        container: &ContainerId,
+        name: &str,
+        reason: &str,
+        interfaces: Vec<(LinkName, Option<PortSpec>)>,
+    ) {
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
+        let pause = entry.backoff.fail(fastrand::f64());
+        let told = Some(Told::Failed(reason.to_owned()));
+        let id = container.short();
+        if entry.told == told {
+            debug!(container = id, name, retry_in = ?pause, "failed again: {reason}");
+        } else {
+            warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
+            entry.told = told;
+        }
+        self.board.retrying(container, name, reason, interfaces, pause);
+        self.timers.set(Timer::Look(container.clone()), pause);
+    }
+
+    /// The container ended while it was looked at; Docker will say so.
+    fn retry_quietly(&mut self, container: &ContainerId, reason: &str) {
+        let Some(entry) = self.entries.get_mut(container) else {
+            return;
+        };
+        let pause = entry.backoff.fail(fastrand::f64());
+        debug!(container = container.short(), retry_in = ?pause, "{reason}");
+        self.timers.set(Timer::Look(container.clone()), pause);
+    }
+}

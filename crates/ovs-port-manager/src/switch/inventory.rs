@@ -1,0 +1,88 @@
+//! What the switch's database holds, for those who examine the machine.
+
+use std::time::Duration;
+
+use ovsdb::tables::{Bridge, Interface, OpenVSwitch};
+use ovsdb::{LockError, LockState};
+use port_plan::ContainerId;
+use tokio::time::timeout;
+
+use super::by_hand::is_by_hand;
+use super::{Switch, is_ours, key};
+
+/// The lock that ovs-vswitchd has of its database while it runs (ovs-vswitchd(8)).
+const VSWITCHD_LOCK: &str = "ovs_vswitchd";
+/// How long the server may take to grant a lock that is free.
+const GRANT: Duration = Duration::from_secs(1);
+
+/// A survey of the database.
+pub(crate) struct Inventory {
+    /// Open vSwitch's version, as ovs-vswitchd or ovs-ctl wrote it.
+    pub(crate) version: Option<String>,
+    /// There is the one row that all others hang from.
+    pub(crate) initialised: bool,
+    /// Names and datapath types.
+    pub(crate) bridges: Vec<(String, String)>,
+    /// Ports of neither labels nor commands of this program that bear a container's id or name.
+    pub(crate) foreign: Vec<Foreign>,
+    /// Interfaces that ovs-vswitchd cannot use, with its reason.
+    pub(crate) broken: Vec<(String, String)>,
+}
+
+/// A port that somebody else has made for a container.
+pub(crate) struct Foreign {
+    pub(crate) port: String,
+    pub(crate) interface: String,
+    /// What `container_id` says: a full id, or what `ovs-docker` was given.
+    pub(crate) container: String,
+    /// The same, if it is a full id.
+    pub(crate) id: Option<ContainerId>,
+}
+
+impl Switch {
+    /// Looks over the whole database.
+    pub(crate) fn inventory(&self) -> Inventory {
+        self.client.read(|replica| {
+            let root = replica.table::<OpenVSwitch>().iter().next();
+            let interfaces = || replica.table::<Interface>().iter();
+            let mut bridges: Vec<_> = replica
+                .table::<Bridge>()
+                .iter()
+                .map(|row| (row.name.clone(), row.datapath_type.clone()))
+                .collect();
+            bridges.sort();
+            let mut foreign: Vec<_> = interfaces().filter_map(|row| foreign(row)).collect();
+            foreign.sort_by(|a, b| a.port.cmp(&b.port));
+            let error = |row: &Interface| row.error.clone().filter(|error| !error.is_empty());
+            let broken = interfaces().filter_map(|row| Some((row.name.clone(), error(row)?)));
+            let mut broken: Vec<_> = broken.collect();
+            broken.sort();
+            Inventory {
+                version: root.and_then(|row| row.ovs_version.clone()),
+                initialised: root.is_some(),
+                bridges,
+                foreign,
+                broken,
+            }
+        })
+    }
+
+    /// Whether ovs-vswitchd runs on this database: it then has a lock that nobody else gets.
+    pub(crate) async fn vswitchd_runs(&self) -> Result<bool, LockError> {
+        let lock = self.client.lock(VSWITCHD_LOCK)?;
+        let mut state = lock.state();
+        let granted = state.wait_for(|state| *state == LockState::Held);
+        Ok(timeout(GRANT, granted).await.is_err())
+    }
+}
+
+fn foreign(row: &Interface) -> Option<Foreign> {
+    let ids = &row.external_ids;
+    let container = ids.get(key::CONTAINER_ID).filter(|_| !is_ours(ids) && !is_by_hand(ids))?;
+    Some(Foreign {
+        port: row.name.clone(),
+        interface: ids.get(key::CONTAINER_IFACE).cloned().unwrap_or_default(),
+        container: container.clone(),
+        id: container.parse().ok(),
+    })
+}

@@ -1,0 +1,6 @@
+//! The command line as a person meets it: help, answers, complaints, exit status. Nothing here needs root.
+
+mod check;
+mod complaints;
+mod help;
+mod program;

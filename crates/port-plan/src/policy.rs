@@ -1,0 +1,178 @@
+//! Who may ask for what: the rules of the configuration.
+//!
+//! The first rule that a container fits decides, and a container that fits none gets nothing. Without any rule,
+//! everything is allowed.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use crate::container::Container;
+use crate::glob::Glob;
+use crate::labels::{Addressing, Wanted};
+use crate::link_name::LinkName;
+use crate::mac::{MacAddress, MacPrefix};
+use crate::trunks::{Trunks, VlanMode};
+use crate::vlan::Vlan;
+
+/// The rules, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Policy(pub Vec<Rule>);
+
+/// Which containers it is for, and what it allows them; what is not given fits everything and allows everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// What the operator calls it.
+    pub name: String,
+    /// The image, as the container was started from it.
+    pub image: Option<Glob>,
+    /// The Compose project.
+    pub compose_project: Option<Glob>,
+    /// The container's name.
+    pub container: Option<Glob>,
+    /// Where its labels are from.
+    pub labels_from: Option<Source>,
+    /// The bridges allowed.
+    pub bridges: Option<Vec<Glob>>,
+    /// The VLANs allowed; 0 is untagged.
+    pub vlans: Option<Trunks>,
+    /// The prefixes that addresses have to be in. Those of a pool are allowed anyway.
+    pub addresses: Option<Vec<IpNet>>,
+    /// What MAC addresses have to begin with. Those that no label gives are allowed anyway.
+    pub macs: Option<Vec<MacPrefix>>,
+}
+
+/// Where labels are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// All from whoever started the container.
+    Run,
+    /// At least one from the image.
+    Image,
+}
+
+/// Why the policy refuses an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// The container fits no rule.
+    NoRule,
+    /// The rule does not allow something.
+    Beyond {
+        /// The rule's name.
+        rule: String,
+        /// What it does not allow.
+        what: Forbidden,
+    },
+}
+
+/// What a rule does not allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forbidden {
+    /// The bridge.
+    Bridge(LinkName),
+    /// A VLAN; 0 is untagged.
+    Vlan(u16),
+    /// An address.
+    Address(IpNet),
+    /// A MAC address.
+    Mac(MacAddress),
+}
+
+impl Policy {
+    /// Judges what an interface wants, and narrows it where a rule limits VLANs: a port without any would
+    /// carry the frames of all (ovs-vswitchd.conf.db(5), Port column `trunks`).
+    pub(crate) fn judge(&self, container: &Container, wanted: &mut Wanted) -> Result<(), Denial> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let rule = self.0.iter().find(|rule| rule.fits(container)).ok_or(Denial::NoRule)?;
+        rule.forbidden(wanted)
+            .map_or(Ok(()), |what| Err(Denial::Beyond { rule: rule.name.clone(), what }))?;
+        if rule.vlans.is_some() && wanted.vlan.is_none() && wanted.trunks.is_empty() {
+            wanted.trunks = Trunks::untagged();
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    fn fits(&self, container: &Container) -> bool {
+        let fits = |glob: &Option<Glob>, text: Option<&str>| {
+            glob.as_ref().is_none_or(|glob| text.is_some_and(|text| glob.matches(text)))
+        };
+        fits(&self.image, Some(&container.image))
+            && fits(&self.compose_project, container.compose_project())
+            && fits(&self.container, Some(&container.name))
+            && self.labels_from.is_none_or(|source| source == container.label_source())
+    }
+
+    fn forbidden(&self, wanted: &Wanted) -> Option<Forbidden> {
+        let bridge = self.bridges.as_ref().and_then(|allowed| {
+            let there = allowed.iter().any(|glob| glob.matches(wanted.bridge.as_str()));
+            (!there).then(|| Forbidden::Bridge(wanted.bridge.clone()))
+        });
+        let vlan = || {
+            let allowed = self.vlans.as_ref()?;
+            vlans(wanted).into_iter().find(|vlan| !allowed.contains(*vlan)).map(Forbidden::Vlan)
+        };
+        let address = || {
+            let (Some(allowed), Addressing::Given(addresses)) =
+                (&self.addresses, &wanted.addressing)
+            else {
+                return None;
+            };
+            let within = |address: &IpNet| allowed.iter().any(|net| net.contains(&address.addr()));
+            addresses.iter().find(|address| !within(address)).copied().map(Forbidden::Address)
+        };
+        let mac = || {
+            let (Some(allowed), Some(mac)) = (&self.macs, wanted.mac) else { return None };
+            let within = allowed.iter().any(|prefix| prefix.contains(mac));
+            (!within).then_some(Forbidden::Mac(mac))
+        };
+        bridge.or_else(vlan).or_else(address).or_else(mac)
+    }
+}
+
+/// The VLANs that a port can send into; 0 is untagged.
+fn vlans(wanted: &Wanted) -> Vec<u16> {
+    let tag = wanted.vlan.map(Vlan::get);
+    match wanted.vlan_mode {
+        // Its customers' tags stay inside the one VLAN.
+        Some(VlanMode::Access | VlanMode::Dot1qTunnel) => tag.into_iter().collect(),
+        None | Some(VlanMode::Trunk | VlanMode::NativeTagged | VlanMode::NativeUntagged) => {
+            let mut vlans: Vec<_> = tag.into_iter().chain(wanted.trunks.iter()).collect();
+            if vlans.is_empty() {
+                vlans.push(0);
+            }
+            vlans
+        }
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRule => {
+                f.write_str("no rule of the configuration's policy is for this container")
+            }
+            Self::Beyond { rule, what } => {
+                write!(f, "the policy's rule '{rule}' does not allow {what}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge(bridge) => write!(f, "bridge {bridge}"),
+            Self::Vlan(0) => f.write_str("untagged frames (VLAN 0)"),
+            Self::Vlan(vlan) => write!(f, "VLAN {vlan}"),
+            Self::Address(address) => write!(f, "address {address}"),
+            Self::Mac(mac) => write!(f, "MAC address {mac}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! Who holds which address and which MAC address: the first who claims it, until its port has gone.
+//!
+//! This is memory only, and all of it can be learnt again: a port's row in OVSDB bears the addresses that its
+//! interface holds. One look at a time decides, because there is one registry and deciding is one call.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::container::ContainerId;
+use crate::link_name::LinkName;
+use crate::mac::MacAddress;
+use crate::observed::ObservedPort;
+use crate::spec::{PortKey, PortSpec};
+use crate::vlan::Vlan;
+
+/// Something that one interface alone may have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// An address on a bridge, in a VLAN.
+    Address {
+        /// The bridge.
+        bridge: LinkName,
+        /// The port's VLAN; untagged if `None`.
+        vlan: Option<Vlan>,
+        /// The address.
+        address: IpAddr,
+    },
+    /// A MAC address on a bridge.
+    Mac {
+        /// The bridge.
+        bridge: LinkName,
+        /// The MAC address.
+        mac: MacAddress,
+    },
+}
+
+/// The interface that holds a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The interface.
+    pub key: PortKey,
+    /// The name of its container.
+    pub container_name: String,
+}
+
+/// What somebody else holds already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// What was claimed.
+    pub claim: Claim,
+    /// Who has it.
+    pub holder: Holder,
+}
+
+/// All claims, and who waits for one.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    holders: BTreeMap<Claim, Holder>,
+    /// The same by container, so that one container's end costs no walk over all.
+    held: BTreeMap<ContainerId, BTreeSet<Claim>>,
+    waiting: BTreeMap<Awaited, Vec<ContainerId>>,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaited {
+    /// This.
+    Claim(Claim),
+    /// Any address of a bridge and VLAN.
+    Address(LinkName, Option<Vlan>),
+}
+
+impl Registry {
+    /// Learns from a port of ours that is there already what its interface holds.
+    pub fn learn(&mut self, port: &ObservedPort, container_name: &str) {
+        let addresses = port.config.addresses.iter().map(ipnet::IpNet::addr);
+        let claims = claims(&port.bridge, port.config.tag, addresses, port.config.mac);
+        for claim in claims {
+            if !self.holders.contains_key(&claim) {
+                let (key, container_name) = (port.key.clone(), container_name.to_owned());
+                self.take(claim, Holder { key, container_name });
+            }
+        }
+    }
+
+    /// Takes all that a port needs, or nothing; then the container is told of when it may try again.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that somebody else holds.
+    pub(crate) fn claim(&mut self, spec: &PortSpec) -> Result<(), Conflict> {
+        let claims = claims_of(spec);
+        let taken =
+            |claim: &&Claim| self.holder(claim).is_some_and(|holder| holder.key != spec.key);
+        if let Some(claim) = claims.iter().find(taken)
+            && let Some(holder) = self.holders.get(claim)
+        {
+            let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
+            self.wait(Awaited::Claim(claim.clone()), &spec.key.container);
+            return Err(conflict);
+        }
+        let holder = Holder { key: spec.key.clone(), container_name: spec.container_name.clone() };
+        for claim in claims {
+            self.take(claim, holder.clone());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, claim: Claim, holder: Holder) {
+        self.held.entry(holder.key.container.clone()).or_default().insert(claim.clone());
+        self.holders.insert(claim, holder);
+    }
+
+    /// Whether somebody else than this interface holds something.
+    pub(crate) fn is_taken(&self, claim: &Claim, key: &PortKey) -> bool {
+        self.holder(claim).is_some_and(|holder| holder.key != *key)
+    }
+
+    /// Whether this interface holds something.
+    pub(crate) fn holds(&self, claim: &Claim, key: &PortKey) -> bool {
+        self.holder(claim).is_some_and(|holder| holder.key == *key)
+    }
+
+    /// Has a container told when any address of a bridge and VLAN becomes free.
+    pub(crate) fn wait_for_address(
+        &mut self,
+        bridge: &LinkName,
+        vlan: Option<Vlan>,
+        container: &ContainerId,
+    ) {
+        self.wait(Awaited::Address(bridge.clone(), vlan), container);
+    }
+
+    fn wait(&mut self, awaited: Awaited, container: &ContainerId) {
+        let waiting = self.waiting.entry(awaited).or_default();
+        if !waiting.contains(container) {
+            waiting.push(container.clone());
+        }
+    }
+
+    /// A container has nothing any more but these ports: what else it held is free. Returns who waited for
+    /// that, the first first.
+    pub fn settle(&mut self, container: &ContainerId, ports: &[PortSpec]) -> Vec<ContainerId> {
+        let keep: BTreeSet<_> = ports.iter().flat_map(claims_of).collect();
+        let held = self.held.remove(container).unwrap_or_default();
+        let (kept, freed): (BTreeSet<_>, BTreeSet<_>) =
+            held.into_iter().partition(|claim| keep.contains(claim));
+        if !kept.is_empty() {
+            self.held.insert(container.clone(), kept);
+        }
+        for claim in &freed {
+            self.holders.remove(claim);
+        }
+        let mut woken = Vec::new();
+        let any = |claim: &Claim| match claim {
+            Claim::Address { bridge, vlan, .. } => Some(Awaited::Address(bridge.clone(), *vlan)),
+            Claim::Mac { .. } => None,
+        };
+        let freed = freed.into_iter().flat_map(|claim| [any(&claim), Some(Awaited::Claim(claim))]);
+        for awaited in freed.flatten() {
+            for waiter in self.waiting.remove(&awaited).unwrap_or_default() {
+                if waiter != *container && !woken.contains(&waiter) {
+                    woken.push(waiter);
+                }
+            }
+        }
+        woken
+    }
+
+    /// A container has ended and waits for nothing any more.
+    pub fn leave(&mut self, container: &ContainerId) {
+        self.waiting.retain(|_, waiting| {
+            waiting.retain(|one| one != container);
+            !waiting.is_empty()
+        });
+    }
+
+    fn holder(&self, claim: &Claim) -> Option<&Holder> {
+        self.holders.get(claim)
+    }
+}
+
+fn claims_of(spec: &PortSpec) -> Vec<Claim> {
+    let addresses = spec.addresses.iter().map(ipnet::IpNet::addr);
+    claims(&spec.bridge, spec.config.tag, addresses, Some(spec.mac))
+}
+
+fn claims(
+    bridge: &LinkName,
+    vlan: Option<Vlan>,
+    addresses: impl Iterator<Item = IpAddr>,
+    mac: Option<MacAddress>,
+) -> Vec<Claim> {
+    let address = |address| Claim::Address { bridge: bridge.clone(), vlan, address };
+    let mac = mac.map(|mac| Claim::Mac { bridge: bridge.clone(), mac });
+    addresses.map(address).chain(mac).collect()
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holder { key, container_name } = &self.holder;
+        match &self.claim {
+            Claim::Address { bridge, vlan: Some(vlan), address } => {
+                write!(f, "{address} on {bridge}, VLAN {vlan},")?;
+            }
+            Claim::Address { bridge, vlan: None, address } => write!(f, "{address} on {bridge}")?,
+            Claim::Mac { bridge, mac } => write!(f, "MAC address {mac} on {bridge}")?,
+        }
+        let (interface, id) = (&key.interface, key.container.short());
+        write!(f, " is held by {interface} of container {container_name} ({id})")
+    }
+}
+
+#[cfg(test)]
+mod tests;
