@@ -217,6 +217,10 @@ impl<R: Row> AnyTable for Table<R> {
         for (uuid, _) in rows.extract_if(.., |(_, row)| row.is_none()) {
             self.set(uuid, None);
         }
+        // For a first snapshot, or many rows at once.
+        let more = rows.len().saturating_sub(self.rows.len());
+        self.rows.reserve(more);
+        self.names.reserve(more);
         for (uuid, row) in *rows {
             self.set(uuid, row);
         }

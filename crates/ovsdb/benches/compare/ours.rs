@@ -5,12 +5,17 @@ use std::time::{Duration, Instant};
 
 use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
 use ovsdb::{Client, Endpoint, Insert, Monitor, Mutation, Transaction};
+use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use crate::{INTERFACES, PORTS};
 
 pub(crate) fn run(what: &str, socket: &str) -> Duration {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (what, mut runtime) = match what.strip_prefix("one-thread-") {
+        Some(what) => (what, Builder::new_current_thread()),
+        None => (what, Builder::new_multi_thread()),
+    };
+    let runtime = runtime.enable_all().build().unwrap();
     let what = what.to_owned();
     let socket = socket.to_owned();
     // On a worker, where programs do most of their work, and not on the thread that waits for it.

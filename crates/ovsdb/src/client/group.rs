@@ -27,6 +27,9 @@ const QUIET: Duration = Duration::from_micros(30);
 /// How long it waits at most, where callers never cease to come.
 const GATHERING: Duration = Duration::from_millis(1);
 
+/// Callers that one task answers.
+const ANSWERED_TOGETHER: usize = 32;
+
 /// The transactions of a client that wait to be sent together.
 #[derive(Debug, Default)]
 pub(super) struct Group(Mutex<Queue>);
@@ -183,11 +186,7 @@ async fn execute(client: &Client, members: Vec<Member>) {
     let (txs, replies): (Vec<_>, Vec<_>) =
         members.into_iter().map(|member| (member.tx, member.reply)).unzip();
     match client.execute(&Bundle::new(&txs)).await {
-        Ok(reply) => {
-            for (reply, to) in reply.split(&txs).zip(replies) {
-                answer(to, Ok(reply));
-            }
-        }
+        Ok(reply) => answer_all(reply.split(&txs).zip(replies)),
         Err(error) if replies.len() > 1 && error.nothing_happened() => {
             one_by_one(client, &txs, replies).await;
         }
@@ -211,6 +210,20 @@ async fn one_by_one(client: &Client, txs: &[Transaction], replies: Vec<ReplyTo>)
     }
     for (bundle, to, request) in in_flight {
         answer(to, request.reply(&bundle).await);
+    }
+}
+
+/// Answers all callers, many of them from other threads where the runtime has some.
+///
+/// One thread alone would wake another with each answer, and that one would be asleep again before
+/// the next. For 200 callers that can take as long as a fifth of their transaction.
+fn answer_all(mut answers: impl Iterator<Item = (Reply, ReplyTo)>) {
+    loop {
+        let few: Vec<_> = answers.by_ref().take(ANSWERED_TOGETHER).collect();
+        if few.is_empty() {
+            return;
+        }
+        tokio::spawn(async move { few.into_iter().for_each(|(reply, to)| answer(to, Ok(reply))) });
     }
 }
 

@@ -108,16 +108,17 @@ impl Server {
             .spawn()
             .expect("this test needs ovsdb-server: install openvswitch-switch");
         self.process = Some(child);
-        match &self.listen {
-            Listen::Unix => wait_until("the server listens", || {
+        // With both of them, in no order.
+        if matches!(self.listen, Listen::Unix | Listen::Ssl(_)) {
+            wait_until("the server listens on its socket", || {
                 std::os::unix::net::UnixStream::connect(self.path("socket")).is_ok()
-            }),
-            Listen::Tcp | Listen::Ssl(_) => {
-                wait_until("the server listens", || {
-                    let port = self.port();
-                    port.is_some_and(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
-                });
-            }
+            });
+        }
+        if matches!(self.listen, Listen::Tcp | Listen::Ssl(_)) {
+            wait_until("the server listens on its port", || {
+                let port = self.port();
+                port.is_some_and(|port| TcpStream::connect(("127.0.0.1", port)).is_ok())
+            });
         }
     }
 
