@@ -137,13 +137,14 @@ impl<'a> Edit<'a> {
     /// Whether an operation that is none could do something else before it than after it, or it
     /// something else before the operation.
     fn matters_to(&self, operation: &Operation) -> bool {
+        let looks = |table, conditions: &[Clause], columns: &[&str]| {
+            table == self.table
+                && (columns.contains(&self.column)
+                    || conditions.iter().any(|clause| clause.column == self.column))
+        };
         match operation {
-            Operation::Select { table, conditions, columns }
-            | Operation::Wait { table, conditions, columns, .. } => {
-                *table == self.table
-                    && (columns.contains(&self.column)
-                        || conditions.iter().any(|clause| clause.column == self.column))
-            }
+            Operation::Select { table, conditions, columns } => looks(*table, conditions, columns),
+            Operation::Wait(wait) => looks(wait.table, &wait.conditions, &wait.columns),
             Operation::Insert { table, .. }
             | Operation::Update { table, .. }
             | Operation::Mutate { table, .. }

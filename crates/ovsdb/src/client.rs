@@ -240,7 +240,7 @@ impl Client {
         params: impl Serialize,
     ) -> Result<InFlight<'_>, serde_json::Error> {
         let id = self.shared.next_id();
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(1024);
         message::write_request(&mut text, id, method, params)?;
         let (reply, response) = oneshot::channel();
         if let Err(unsent) = self.commands.send(Command::Request { id, text, reply }) {

@@ -48,18 +48,8 @@ pub(crate) enum Operation {
         #[serde(rename = "where")]
         conditions: Vec<Clause>,
     },
-    /// Section 5.2.6.
-    Wait {
-        /// In milliseconds; without one the server waits for ever.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        timeout: Option<u64>,
-        table: &'static str,
-        #[serde(rename = "where")]
-        conditions: Vec<Clause>,
-        columns: Vec<&'static str>,
-        until: &'static str,
-        rows: Vec<Columns>,
-    },
+    /// Section 5.2.6. In a box, since it is twice as large as any other.
+    Wait(Box<Waiting>),
     /// Section 5.2.7.
     Commit { durable: bool },
     /// Section 5.2.8.
@@ -68,6 +58,20 @@ pub(crate) enum Operation {
     Comment { comment: String },
     /// Section 5.2.10.
     Assert { lock: String },
+}
+
+/// What a `wait` is for.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub(crate) struct Waiting {
+    /// In milliseconds; without one the server waits for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<u64>,
+    pub(crate) table: &'static str,
+    #[serde(rename = "where")]
+    pub(crate) conditions: Vec<Clause>,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) until: &'static str,
+    pub(crate) rows: Vec<Columns>,
 }
 
 /// Prints the operation's name and table, which is what errors name it by.
@@ -79,7 +83,7 @@ impl fmt::Display for Operation {
             Self::Update { table, .. } => write!(f, "update {table}"),
             Self::Mutate { table, .. } => write!(f, "mutate {table}"),
             Self::Delete { table, .. } => write!(f, "delete {table}"),
-            Self::Wait { table, .. } => write!(f, "wait {table}"),
+            Self::Wait(wait) => write!(f, "wait {}", wait.table),
             Self::Commit { .. } => f.write_str("commit"),
             Self::Abort => f.write_str("abort"),
             Self::Comment { .. } => f.write_str("comment"),
@@ -97,7 +101,13 @@ impl Columns {
     pub(crate) fn set(&mut self, column: &'static str, value: Value) {
         match self.0.iter_mut().find(|(name, _)| *name == column) {
             Some((_, old)) => *old = value,
-            None => self.0.push((column, value)),
+            None => {
+                // Most rows have one column or two, and transactions have many rows.
+                if self.0.is_empty() {
+                    self.0.reserve_exact(2);
+                }
+                self.0.push((column, value));
+            }
         }
     }
 

@@ -389,7 +389,7 @@ fn outcome(operation: &Operation, result: &RawResult<'_>) -> Option<Outcome> {
             RawResult::Count(count),
         ) => Outcome::Count(*count),
         (
-            Operation::Wait { .. }
+            Operation::Wait(_)
             | Operation::Commit { .. }
             | Operation::Abort
             | Operation::Comment { .. }

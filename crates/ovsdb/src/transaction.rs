@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::column::{Column, Ref};
 use crate::condition::Where;
 use crate::mutation::Mutation;
-use crate::operation::{Columns, Operation};
+use crate::operation::{Columns, Operation, Waiting};
 use crate::row::{IntoValue, Row};
 use crate::value::NamedUuid;
 
@@ -242,14 +242,14 @@ impl Transaction {
         }
         let timeout =
             wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        self.push(Operation::Wait {
+        self.push(Operation::Wait(Box::new(Waiting {
             timeout,
             table: R::TABLE,
             conditions: wait.conditions.into_clauses(),
             columns,
             until: wait.until,
             rows: wait.rows,
-        });
+        })));
     }
 
     /// Lets the whole transaction fail unless at least one such row exists at this point.
@@ -288,7 +288,7 @@ impl Transaction {
     /// fail for certain.
     pub(crate) fn can_be_shared(&self) -> bool {
         self.operations.iter().all(|(_, operation)| match operation {
-            Operation::Wait { timeout, .. } => *timeout == Some(0),
+            Operation::Wait(wait) => wait.timeout == Some(0),
             Operation::Abort => false,
             _ => true,
         })

@@ -84,7 +84,8 @@ impl Client {
     /// callers learn that their outcome is unknown.
     pub async fn commit(&self, tx: Transaction) -> Result<Reply, TransactError> {
         if !tx.can_be_shared() {
-            return self.transact(tx).await;
+            // In a box, so that the many futures that don't come here are small.
+            return Box::pin(self.transact(tx)).await;
         }
         let (reply, result) = oneshot::channel();
         let first = {
