@@ -23,9 +23,6 @@ use crate::links;
 use crate::netlink::{self, Wanted};
 use crate::netns;
 
-/// Containers that are inspected at once.
-const INSPECTIONS: usize = 8;
-
 /// The label in which Docker Compose names a container's service.
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
@@ -139,7 +136,7 @@ impl Error {
 
 impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
-        let inspections = Semaphore::new(INSPECTIONS).into();
+        let inspections = Semaphore::new(docker::REQUESTS).into();
         let gathering = Gathering::default();
         let registry = Arc::default();
         Self { docker, world, rules, registry, inspections, gathering }
