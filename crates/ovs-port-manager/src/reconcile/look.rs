@@ -95,7 +95,7 @@ pub(super) struct Ports {
 
 /// A port that is in place, as far as we are concerned.
 pub(super) struct Attached {
-    pub(super) spec: PortSpec,
+    pub(super) spec: Arc<PortSpec>,
     pub(super) port: LinkName,
     pub(super) pid: u32,
     /// This look has put it there.
@@ -416,7 +416,7 @@ fn ports(
         match (result, placed, specs.remove(&interface)) {
             (Err(error), _, spec) => ports.failed.push((interface, spec, error)),
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
-                let placed = done;
+                let (spec, placed) = (spec.into(), done);
                 ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });
             }
             (Ok(()), ..) => {}
