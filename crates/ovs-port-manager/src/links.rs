@@ -69,7 +69,8 @@ impl Links {
             let mut known = lock(&known);
             known.clear();
             for (key, link) in links {
-                known.entry(key.container).or_default().push(link);
+                let links = known.entry(key.container).or_insert_with(|| Vec::with_capacity(1));
+                links.push(link);
             }
             Ok(known.keys().cloned().collect())
         };
@@ -126,7 +127,8 @@ impl Links {
             let created = netlink::create(host, &spec, &netns)?;
             let LinkSpec { name, key, start, .. } = spec;
             let link = ObservedLink { name, interface: key.interface, start };
-            lock(&known).entry(key.container).or_default().push(link);
+            let mut known = lock(&known);
+            known.entry(key.container).or_insert_with(|| Vec::with_capacity(1)).push(link);
             Ok(created)
         };
         Ok(self.worker.run(create).await?)

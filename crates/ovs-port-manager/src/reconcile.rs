@@ -84,6 +84,8 @@ pub(crate) struct Reconciler {
     /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
     /// there would have to be another.
     followed: bool,
+    /// Docker's events are lost, and that was said: what it does not answer meanwhile is not said again.
+    docker_away: bool,
     /// Whether this is the instance that may change anything.
     mandate: watch::Receiver<LockState>,
     resync_interval: Option<Duration>,
@@ -177,6 +179,7 @@ impl Reconciler {
             looking: Arc::default(),
             announcements: Announcements::default(),
             followed: false,
+            docker_away: false,
             resync_interval,
             detach_on_exit,
         }
@@ -212,6 +215,7 @@ impl Reconciler {
                 Some(event) = events.recv() => match event {
                     Event::Connected => {
                         self.followed = true;
+                        self.docker_away = false;
                         self.board.docker(true);
                         // The mandate may be news, too, and then one survey is enough for both.
                         if mandate.has_changed().unwrap_or_default() {
@@ -221,7 +225,10 @@ impl Reconciler {
                             self.look_at_everything();
                         }
                     }
-                    Event::Disconnected => self.board.docker(false),
+                    Event::Disconnected => {
+                        self.docker_away = true;
+                        self.board.docker(false);
+                    }
                     Event::Container(container) => self.look(container),
                     Event::Ended(container) => self.ended(container),
                 },

@@ -93,6 +93,7 @@ impl Desired {
             }
         }
         let mut ports = DesiredPorts::default();
+        ports.specs.reserve_exact(wanted.len());
         for wanted in wanted {
             let interface = wanted.interface.clone();
             match admit(container, start, wanted, rules, registry) {

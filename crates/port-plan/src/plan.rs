@@ -141,6 +141,8 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
         }
     };
     steps.extend(after.into_iter().map(del_link));
+    // Many plans may wait for each other.
+    steps.shrink_to_fit();
     PortPlan { interface, steps, placed: Some(placed), refusal: None }
 }
 

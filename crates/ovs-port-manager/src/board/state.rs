@@ -95,6 +95,7 @@ impl State {
         container.steps.extend(steps);
         let surplus = container.steps.len().saturating_sub(STEPS);
         container.steps.drain(..surplus);
+        container.steps.shrink_to_fit();
     }
 
     /// Whether that is news.

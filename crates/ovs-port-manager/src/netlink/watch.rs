@@ -166,7 +166,7 @@ impl Listener {
         let container = key.container.clone();
         let index = link.peer;
         if let Some(nsid) = link.nsid {
-            let ends = self.ends.entry(nsid).or_default();
+            let ends = self.ends.entry(nsid).or_insert_with(|| Vec::with_capacity(1));
             // The number may be an ended namespace's, given to another container's.
             ends.retain(|end| end.key.container == key.container);
             if !ends.iter().any(|end| end.key == key && end.index == index) {

@@ -1,9 +1,11 @@
 //! What follows from a look that has come to its end.
 
+use std::time::Duration;
+
 use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Start};
 use tracing::{debug, warn};
 
-use super::look::{Look, Ports, Seen, Standing};
+use super::look::{Error, Look, Ports, Seen, Standing};
 use super::timers::Timer;
 use super::{Entry, Reconciler, Told};
 use crate::board::Denial;
@@ -49,7 +51,15 @@ impl Reconciler {
                 self.denied(&container, &name, start, denials);
             }
             Ok(Standing::Ports(ports)) => self.stands(&container, &name, ports),
-            Err(error) if error.is_gone() => self.retry_quietly(&container, &chain(&error)),
+            // The container ended while it was looked at; Docker will say so.
+            Err(error) if error.is_gone() => {
+                self.retry_quietly(&container, &chain(&error));
+            }
+            Err(Error::Docker(error)) if self.docker_away => {
+                let reason = chain(&error);
+                let pause = self.retry_quietly(&container, &reason);
+                self.board.retrying(&container, &name, &reason, Vec::new(), pause);
+            }
             Err(error) => self.failed(&container, &name, &chain(&error), Vec::new()),
         }
         if again {
@@ -82,7 +92,9 @@ impl Reconciler {
             interfaces.push((interface, spec));
         }
         match gone {
-            true => self.retry_quietly(container, &reasons.join("; ")),
+            true => {
+                self.retry_quietly(container, &reasons.join("; "));
+            }
             false => self.failed(container, name, &reasons.join("; "), interfaces),
         }
     }
@@ -141,13 +153,12 @@ impl Reconciler {
         self.timers.set(Timer::Look(container.clone()), pause);
     }
 
-    /// The container ended while it was looked at; Docker will say so.
-    fn retry_quietly(&mut self, container: &ContainerId, reason: &str) {
-        let Some(entry) = self.entries.get_mut(container) else {
-            return;
-        };
+    /// Looks again after a pause, which is returned, for a reason that need not be told.
+    fn retry_quietly(&mut self, container: &ContainerId, reason: &str) -> Duration {
+        let entry = self.entries.entry(container.clone()).or_default();
         let pause = entry.backoff.fail(fastrand::f64());
         debug!(container = container.short(), retry_in = ?pause, "{reason}");
         self.timers.set(Timer::Look(container.clone()), pause);
+        pause
     }
 }

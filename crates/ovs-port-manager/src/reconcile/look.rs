@@ -189,10 +189,13 @@ impl Observer {
             let start = running.as_ref().map(|(_, start)| start.clone());
             seen.ignored = start.zip(self.ignored_labels(container));
         }
+        // Many looks may wait for each other from here on.
+        drop(container);
         let observed = self.observe(id, &desired, running.as_ref(), wanted).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
         debug!(container = id.short(), name = seen.name, steps, "planned\n{plan}");
+        drop(observed);
 
         let pid = running.as_ref().map(|(pid, _)| *pid);
         let subject = Subject { id, name: &seen.name, pid };
@@ -269,7 +272,8 @@ impl Observer {
     /// those of others.
     async fn take_steps(&self, subject: &Subject<'_>, port: PortPlan, coming: Coming) -> Outcome {
         let mut coming = Some(coming);
-        let mut outcome = Outcome { result: Ok(()), tried: Vec::new(), port };
+        let tried = Vec::with_capacity(port.steps.len());
+        let mut outcome = Outcome { result: Ok(()), tried, port };
         for step in std::mem::take(&mut outcome.port.steps) {
             if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
                 && let Some(coming) = coming.take()
