@@ -4,9 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 
 use rustix::fs::{Mode, OFlags, openat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// Writes a setting, such as `/proc/sys/net/ipv6/conf/eth1/disable_ipv6`. What is below `/proc/sys/net`
 /// belongs to the calling thread's network namespace.
