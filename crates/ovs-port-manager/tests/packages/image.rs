@@ -1,0 +1,160 @@
+//! The container image, made by `make image` and started by the compose file that is shipped with it.
+//!
+//! The binary in it is the one of `make dist`, optimized and static, and not the test profile's.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use lab::{Lab, wait_for};
+
+use crate::stage::{PATIENCE, compose, id_of, reach, shipped, wait_gone, wait_ports};
+
+const COMPOSE_FILE: &str = "packaging/docker/compose.yaml";
+const IMAGE: &str = "ovs-port-manager:latest";
+/// The daemon's container, as the compose file names it.
+const DAEMON: &str = "ovs-port-manager";
+const MOST_BYTES: u64 = 12_000_000;
+
+/// The capabilities of the compose file, and what cannot be done without each.
+const CAPABILITIES: [(&str, &str); 5] = [
+    ("NET_ADMIN", "make links (net_admin)"),
+    ("NET_BROADCAST", "hear of changes inside containers (net_broadcast)"),
+    ("NET_RAW", "announce addresses (net_raw)"),
+    ("SYS_ADMIN", "enter network namespaces (sys_admin)"),
+    ("SYS_PTRACE", "open the namespaces of other users' processes (sys_ptrace)"),
+];
+
+/// A lab whose engine has the image, and whose sockets are where a machine has them.
+fn start() -> Result<Lab> {
+    let lab = Lab::start()?;
+    make_image(&lab)?;
+    let docker = lab.docker_endpoint();
+    let ovsdb = lab.ovsdb_endpoint();
+    let socket = docker.strip_prefix("unix://").context("a path")?;
+    let folder = Path::new(ovsdb.strip_prefix("unix:").context("a path")?);
+    let folder = folder.parent().and_then(Path::to_str).context("a folder")?;
+    // The lab has a /run of its own.
+    lab.run("ln", &["-s", socket, "/run/docker.sock"])?;
+    lab.run("ln", &["-s", folder, "/run/openvswitch"])?;
+    Ok(lab)
+}
+
+fn make_image(lab: &Lab) -> Result<()> {
+    /// They share a folder.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = Command::new("make")
+        .arg("-C")
+        .arg(shipped("."))
+        .args(["image", &format!("IMAGE={IMAGE}")])
+        .env("DOCKER_HOST", lab.docker_endpoint())
+        // Of a make that runs the tests.
+        .env_remove("MAKEFLAGS")
+        .output()?;
+    let (told, complaints) =
+        (String::from_utf8_lossy(&made.stdout), String::from_utf8_lossy(&made.stderr));
+    ensure!(made.status.success(), "make image: {told}{complaints}");
+    Ok(())
+}
+
+fn up(lab: &Lab) -> Result<()> {
+    compose(lab, &shipped(COMPOSE_FILE), &["up", "-d"])?;
+    wait_for("the daemon to be at work", PATIENCE, || {
+        let log = lab.run("sh", &["-c", &format!("docker logs {DAEMON} 2>&1")])?;
+        ensure!(log.contains("following Docker's events"), "{log}");
+        Ok(Some(()))
+    })
+}
+
+#[test]
+fn started_by_its_compose_file_it_attaches_restarts_and_detaches_containers() -> Result<()> {
+    let lab = start()?;
+    let size = lab.docker(&["image", "inspect", "--format={{.Size}}", IMAGE])?;
+    println!("{IMAGE}: {size} bytes");
+    ensure!(size.parse::<u64>()? <= MOST_BYTES, "{size} bytes");
+    up(&lab)?;
+
+    // IPv6 takes a setting below /proc/sys, which is read-only in the daemon's container.
+    let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24,fd00::1/64")])?;
+    let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24,fd00::2/64")])?;
+    wait_ports(&lab, &one, 1)?;
+    wait_ports(&lab, &two, 1)?;
+    reach(&lab, "one", "10.0.0.2")?;
+    reach(&lab, "one", "fd00::2")?;
+    let status = lab.docker(&["exec", DAEMON, "/ovs-port-manager", "status"])?;
+    ensure!(status.matches(" ready ").count() == 2, "{status}");
+
+    lab.docker(&["restart", "two"])?;
+    wait_ports(&lab, &two, 1)?;
+    reach(&lab, "one", "10.0.0.2")?;
+    lab.docker(&["kill", "two"])?;
+    wait_gone(&lab, &two)?;
+
+    // The daemon's own end takes no port away; its return puts right what has changed meanwhile.
+    compose(&lab, &shipped(COMPOSE_FILE), &["stop"])?;
+    wait_ports(&lab, &one, 1)?;
+    lab.docker(&["start", "two"])?;
+    compose(&lab, &shipped(COMPOSE_FILE), &["start"])?;
+    wait_ports(&lab, &two, 1)?;
+    reach(&lab, "one", "10.0.0.2")?;
+    compose(&lab, &shipped(COMPOSE_FILE), &["down"])?;
+    Ok(())
+}
+
+#[test]
+fn its_container_has_the_named_capabilities_and_no_other_privilege() -> Result<()> {
+    /// `net_broadcast`, `net_admin`, `net_raw`, `sys_ptrace` and `sys_admin` (linux/capability.h).
+    const NEEDED: u64 = 1 << 11 | 1 << 12 | 1 << 13 | 1 << 19 | 1 << 21;
+    let lab = start()?;
+    up(&lab)?;
+    let inspected = lab.docker(&["inspect", DAEMON])?;
+    let inspected: serde_json::Value = serde_json::from_str(&inspected)?;
+    let host = &inspected[0]["HostConfig"];
+    ensure!(host["Privileged"] == false && host["ReadonlyRootfs"] == true, "{host}");
+    let status = format!("/proc/{}/status", lab.container_pid(DAEMON)?);
+    let status = lab.run("cat", &[&status])?;
+    let line = |name: &str| {
+        let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        found.with_context(|| format!("no {name} in {status}"))
+    };
+    for set in ["CapPrm", "CapEff", "CapBnd"] {
+        ensure!(u64::from_str_radix(line(set)?, 16)? == NEEDED, "{status}");
+    }
+    // The filter of system calls that Docker has for everybody.
+    ensure!(line("NoNewPrivs")? == "1" && line("Seccomp")? == "2", "{status}");
+    ensure!(!id_of(&lab, DAEMON)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn without_any_one_of_the_capabilities_it_names_the_missing_one() -> Result<()> {
+    let lab = start()?;
+    let text = fs::read_to_string(shipped(COMPOSE_FILE))?;
+    let list = text.lines().find(|line| line.contains("cap_add:")).context("no cap_add")?;
+    for (capability, reason) in CAPABILITIES {
+        let rest: Vec<_> =
+            CAPABILITIES.iter().map(|(name, _)| *name).filter(|name| *name != capability).collect();
+        let folder = lab.path().join(capability);
+        fs::create_dir(&folder)?;
+        let file = folder.join("compose.yaml");
+        fs::write(&file, text.replace(list, &format!("    cap_add: [{}]", rest.join(", "))))?;
+        let run = ["run", "--rm", "-T", "ovs-port-manager"];
+        let told = compose(&lab, &file, &run).err();
+        let told = told.with_context(|| format!("it starts without {capability}"))?.to_string();
+        let expected = format!("ovs-port-manager: not permitted to {reason};");
+        ensure!(told.contains(&expected), "without {capability}: {told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn make_dist_makes_a_static_program() -> Result<()> {
+    let lab = start()?;
+    // An image from scratch has no loader and no library: that it answers says all.
+    let version = lab.docker(&["run", "--rm", "--network=none", IMAGE, "--version"])?;
+    ensure!(version == format!("ovs-port-manager {}", env!("CARGO_PKG_VERSION")), "{version}");
+    Ok(())
+}
