@@ -78,6 +78,8 @@ fn started_by_its_compose_file_it_attaches_restarts_and_detaches_containers() ->
     up(&lab)?;
 
     // IPv6 takes a setting below /proc/sys, which is read-only in the daemon's container.
+    let mounts = lab.run("cat", &[&format!("/proc/{}/mounts", lab.container_pid(DAEMON)?)])?;
+    ensure!(mounts.lines().any(|it| it.starts_with("proc /proc/sys proc ro")), "{mounts}");
     let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24,fd00::1/64")])?;
     let two = lab.run_container("two", &[("ovs.ip_address", "10.0.0.2/24,fd00::2/64")])?;
     wait_ports(&lab, &one, 1)?;
