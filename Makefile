@@ -28,7 +28,7 @@ help:
 	@echo "make demo   see the main job done in a private lab"
 	@echo "make test   all tests, against a real Docker, Open vSwitch and kernel"
 	@echo "make lint   formatting, clippy, generated files"
-	@echo "make bench  what it costs, beside the least possible and ovs-docker (release build)"
+	@echo "make bench  what it costs, beside the least possible and ovs-docker (CASES='single burst', SHORT=1)"
 	@echo "make bench-ovsdb  the OVSDB client beside ovs-vsctl and the Python IDL"
 	@echo "make soak   random containers and faults for an hour (MINUTES=, SEED=)"
 	@echo "make fault-matrix  each fault under each load, at every boundary between steps"
@@ -55,8 +55,10 @@ lint:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
+# CASES names some cases (single, burst, churn, standing, teardown), SHORT=1 does less of each.
 bench: deps
-	$(if $(SUDO),$(AS_ROOT)) $(CARGO) bench --locked -p ovs-port-manager --bench suite
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) bench --locked -p ovs-port-manager --bench suite -- \
+	    $(foreach case,$(CASES),--case $(case)) $(if $(SHORT),--short)
 
 # Beside ovs-vsctl, a raw socket and the Python IDL, which it installs with pip under target/.
 bench-ovsdb: deps

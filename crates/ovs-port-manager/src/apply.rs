@@ -32,7 +32,11 @@ pub(crate) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(crate) fn is_gone(&self) -> bool {
-        matches!(self, Self::Netns(netns::Error::Gone { .. }))
+        match self {
+            Self::Netns(netns::Error::Gone { .. }) => true,
+            Self::Link(error) => error.is_gone(),
+            _ => false,
+        }
     }
 }
 

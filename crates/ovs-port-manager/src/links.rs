@@ -5,21 +5,33 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use port_plan::{ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink};
+use port_plan::{
+    ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink, PortSpec, Start,
+};
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::netlink::{self, Connection, Created, News, Worker};
+use crate::netlink::{self, Connection, Created, News, Wanted, Worker};
+use crate::netns;
 
 /// Why a link could not be made, deleted or listed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
     #[error("cannot start a thread for it")]
     Thread(#[from] io::Error),
     #[error("shutting down")]
     Closed(#[from] AcquireError),
+}
+
+impl Error {
+    /// The container ended meanwhile, which is ordinary.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Netns(netns::Error::Gone { .. }))
+    }
 }
 
 /// All links of ours in the host's namespace.
@@ -64,18 +76,47 @@ impl Links {
         Ok(self.worker.run(list).await?)
     }
 
-    /// The links of one container that are still there.
-    pub(crate) async fn of(&self, container: &ContainerId) -> Result<Vec<ObservedLink>, Error> {
-        let believed = lock(&self.known).get(container).cloned().unwrap_or_default();
-        let names: Vec<_> = believed.iter().map(|link| link.name.clone()).collect();
-        if names.is_empty() {
-            return Ok(believed);
+    /// The links that a container had when it was last looked at.
+    ///
+    /// Where they are only to be deleted that is enough, and the kernel need not be asked: while it takes
+    /// apart the namespaces of those that have ended, it answers nobody.
+    pub(crate) fn believed(&self, container: &ContainerId) -> Vec<ObservedLink> {
+        lock(&self.known).get(container).cloned().unwrap_or_default()
+    }
+
+    /// The links of a running container that are still there, and how the interfaces are at their other ends
+    /// that it is to have.
+    pub(crate) async fn look(
+        &self,
+        container: &ContainerId,
+        pid: u32,
+        start: &Start,
+        mut wanted: Vec<Wanted>,
+    ) -> Result<(Vec<ObservedLink>, BTreeMap<LinkName, ObservedInterface>), Error> {
+        let believed = self.believed(container);
+        if believed.is_empty() {
+            return Ok((believed, BTreeMap::new()));
         }
-        let missing = self.worker.run(move |host| netlink::missing(host, &names)).await?;
-        for name in &missing {
-            self.forget(container, name);
-        }
-        Ok(believed.into_iter().filter(|link| !missing.contains(&link.name)).collect())
+        let (known, container, start) = (Arc::clone(&self.known), container.clone(), start.clone());
+        let look = move |host: &mut Connection| -> Result<_, Error> {
+            let missing = netlink::missing(host, believed.iter().map(|link| &link.name))?;
+            for name in &missing {
+                forget(&known, &container, name);
+            }
+            let there = |link: &ObservedLink| !missing.contains(&link.name);
+            let links: Vec<_> = believed.into_iter().filter(there).collect();
+            // A link of another start lies in another namespace; without one, there is nothing to see.
+            wanted.retain(|wanted| {
+                links.iter().any(|link| link.interface == wanted.name && link.start == start)
+            });
+            if wanted.is_empty() {
+                return Ok((links, BTreeMap::new()));
+            }
+            let netns = netns::of_container(pid, &container)?;
+            Ok((links, netlink::observe(&wanted, &netns)?))
+        };
+        // Refused work is no failure of the worker's.
+        self.worker.run(move |host| Ok(look(host))).await?
     }
 
     /// Makes a veth pair into a namespace; nothing of it is left on failure.
@@ -91,18 +132,20 @@ impl Links {
         Ok(self.worker.run(create).await?)
     }
 
-    /// How the container's ends of links are now.
-    pub(crate) async fn interfaces(
-        &self,
-        names: Vec<LinkName>,
-        netns: OwnedFd,
-    ) -> Result<BTreeMap<LinkName, ObservedInterface>, Error> {
-        Ok(self.worker.run(move |_| netlink::observe(names, &netns)).await?)
-    }
-
     /// Puts the container's end of a link right.
     pub(crate) async fn repair(&self, repair: LinkRepair, netns: OwnedFd) -> Result<(), Error> {
         Ok(self.worker.run(move |_| netlink::repair(&repair, &netns)).await?)
+    }
+
+    /// Announces a port's addresses from inside its container.
+    pub(crate) async fn announce(&self, pid: u32, spec: &PortSpec) -> Result<(), Error> {
+        let PortSpec { key, mac, addresses, .. } = spec;
+        let (key, mac, addresses) = (key.clone(), *mac, addresses.clone());
+        let announce = move |_: &mut Connection| -> Result<_, Error> {
+            let netns = netns::of_container(pid, &key.container)?;
+            Ok(netlink::announce(&key.interface, mac, &addresses, &netns)?)
+        };
+        self.worker.run(move |host| Ok(announce(host))).await?
     }
 
     /// Deletes a container's link.
@@ -114,17 +157,17 @@ impl Links {
         let _permit = self.deleting.acquire().await?;
         let link = name.clone();
         spawn_blocking(move || netlink::delete(&link)).await.map_err(io::Error::other)??;
-        self.forget(container, name);
+        forget(&self.known, container, name);
         Ok(())
     }
+}
 
-    fn forget(&self, container: &ContainerId, name: &LinkName) {
-        let mut known = lock(&self.known);
-        if let Some(links) = known.get_mut(container) {
-            links.retain(|link| link.name != *name);
-            if links.is_empty() {
-                known.remove(container);
-            }
+fn forget(known: &Mutex<Known>, container: &ContainerId, name: &LinkName) {
+    let mut known = lock(known);
+    if let Some(links) = known.get_mut(container) {
+        links.retain(|link| link.name != *name);
+        if links.is_empty() {
+            known.remove(container);
         }
     }
 }

@@ -3,7 +3,6 @@
 //!
 //! Nothing is decided here: `port_plan` decides; this program observes, applies and reports.
 
-mod announce;
 mod apply;
 mod board;
 mod cli;
@@ -20,6 +19,7 @@ mod gathering;
 mod http;
 mod links;
 mod logging;
+mod memory;
 mod netlink;
 mod netns;
 mod openflow;
@@ -37,6 +37,7 @@ use clap::Parser;
 use cli::ovs_docker;
 
 fn main() -> ExitCode {
+    memory::share_one_pool();
     let name = std::env::args_os().next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|name| name.to_str());
     let (name, result) = if name == Some(ovs_docker::NAME) {

@@ -3,6 +3,7 @@
 //! Work is keyed by container. An event carries no facts; events for a container that is being looked at
 //! make one more look. What fails is tried again after a pause of its own and holds up nobody.
 
+mod announcements;
 mod changes;
 mod finish;
 mod look;
@@ -26,9 +27,11 @@ use crate::apply::World;
 use crate::board::{Board, Denial};
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
+use crate::memory;
 use crate::netlink::News;
 use crate::service_manager;
 use crate::switch;
+use announcements::Announcements;
 use look::{Attached, Look};
 pub(crate) use look::{COMPOSE_SERVICE, Observer, Preview};
 use timers::{Timer, Timers};
@@ -39,6 +42,8 @@ const READY: Duration = Duration::from_secs(5);
 const STANDBY: Duration = Duration::from_secs(1);
 /// How long a loss may yet turn out to be the end of a container.
 const END: Duration = Duration::from_millis(20);
+/// After so many looks that ended together, memory is given back.
+const MANY: usize = 64;
 /// How long work that has begun may take to finish at the end.
 const FINISH: Duration = Duration::from_secs(4);
 
@@ -71,6 +76,11 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// Looks that have ended since there was no work.
+    looks: usize,
+    /// Each look under way has one more of it.
+    looking: Arc<()>,
+    announcements: Announcements,
     /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
     /// there would have to be another.
     followed: bool,
@@ -163,6 +173,9 @@ impl Reconciler {
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            looks: 0,
+            looking: Arc::default(),
+            announcements: Announcements::default(),
             followed: false,
             resync_interval,
             detach_on_exit,
@@ -189,6 +202,7 @@ impl Reconciler {
         let watchdog = service_manager::watchdog_interval();
         let mut pulse = interval(watchdog.unwrap_or(FINISH));
         loop {
+            self.announce();
             let due = self.timers.next();
             tokio::select! {
                 control = controls.recv() => match control {
@@ -292,8 +306,12 @@ impl Reconciler {
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
         let coming = observer.gathering.coming();
-        self.work
-            .spawn(async move { Done::Look(Box::new(observer.look(container, coming).await)) });
+        let looking = Arc::clone(&self.looking);
+        self.work.spawn(async move {
+            let look = observer.look(container, coming).await;
+            drop(looking);
+            Done::Look(Box::new(look))
+        });
     }
 
     fn may_act(&self) -> bool {
@@ -318,7 +336,10 @@ impl Reconciler {
 
     fn finish(&mut self, done: Done) {
         match done {
-            Done::Look(look) => self.finish_look(*look),
+            Done::Look(look) => {
+                self.looks += 1;
+                self.finish_look(*look);
+            }
             Done::Survey(result) => self.finish_survey(result),
             Done::Detected { key, port, result } => self.detected(&key, &port, result),
             Done::Guarded { result: Ok(()), .. } => {}
@@ -341,6 +362,9 @@ impl Reconciler {
             }
             Done::Asked(Ok(())) => debug!("asked ovs-vswitchd to go over its configuration"),
             Done::Asked(Err(error)) => debug!("could not ask ovs-vswitchd: {}", chain(&error)),
+        }
+        if self.work.is_empty() && std::mem::take(&mut self.looks) >= MANY {
+            memory::give_back();
         }
     }
 
@@ -386,6 +410,7 @@ impl Reconciler {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Standby => self.stand_by(),
+                Timer::Announce => self.announcements.hurry(),
                 Timer::Ready(port) => waiting |= self.still_waiting(&port),
             }
         }

@@ -86,6 +86,7 @@ impl Connection {
 pub(crate) struct Request {
     /// Method and path, without the version in front and the query behind.
     pub(crate) what: String,
+    pub(crate) query: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -101,12 +102,12 @@ pub(crate) fn read_request(stream: &mut BufReader<UnixStream>) -> Result<Option<
         .strip_prefix("http://")
         .and_then(|rest| rest.find('/').and_then(|at| rest.get(at..)))
         .unwrap_or(target);
-    let path = target.split('?').next().unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let path = match path.strip_prefix("/v1.").and_then(|rest| rest.split_once('/')) {
         Some((_, rest)) => format!("/{rest}"),
         None => path.to_owned(),
     };
-    Ok(Some(Request { what: format!("{method} {path}"), body }))
+    Ok(Some(Request { what: format!("{method} {path}"), query: query.to_owned(), body }))
 }
 
 pub(crate) fn respond(stream: &mut UnixStream, status: &str, body: &str) -> Result<()> {

@@ -75,7 +75,8 @@ impl Stage {
     pub(crate) fn fill(&self, count: usize) -> Result<usize> {
         let (mut links, mut operations, mut names) = (String::new(), String::new(), Vec::new());
         for number in 0..count {
-            writeln!(links, "link add other{number} up type veth peer name rehto{number} up")?;
+            writeln!(links, "link add other{number} up type veth peer name rehto{number}")?;
+            writeln!(links, "link set rehto{number} up")?;
             write!(
                 operations,
                 r#"{{"op":"insert","table":"Port","row":{{"name":"other{number}","interfaces":["named-uuid","i{number}"]}},"uuid-name":"p{number}"}},{{"op":"insert","table":"Interface","row":{{"name":"other{number}"}},"uuid-name":"i{number}"}},"#
@@ -83,6 +84,9 @@ impl Stage {
             names.push(format!(r#"["named-uuid","p{number}"]"#));
         }
         if count > 0 {
+            // What a thousand far ends multicast when they come up, ovs-vswitchd would pass on to a thousand.
+            let quiet = "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6";
+            self.lab.run("sh", &["-c", quiet])?;
             self.ip_batch(&links)?;
             let ports = names.join(",");
             let bridge = format!(

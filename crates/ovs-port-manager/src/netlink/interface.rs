@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
 use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, Route};
 
 use super::connection::{Connection, Request};
@@ -22,6 +22,15 @@ use crate::{ethtool, procfs};
 const DETECTION: Duration = Duration::from_secs(4);
 /// The time between looks at how far it is.
 const DETECTION_PAUSE: Duration = Duration::from_millis(20);
+
+/// An interface that is to be there, as far as it takes to look at it.
+pub(crate) struct Wanted {
+    pub(crate) name: LinkName,
+    /// It is to have IPv4 routes.
+    pub(crate) ipv4_routes: bool,
+    /// It is to have IPv6 routes.
+    pub(crate) ipv6_routes: bool,
+}
 
 /// Configures the end of a new pair.
 ///
@@ -47,17 +56,24 @@ pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
     Ok(replaced)
 }
 
-/// How an interface is now.
-pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
-    let mut connection = Connection::open()?;
-    let link = match get(&mut connection, name) {
+/// How an interface is now. Its routes are listed for those families only in which it is to have some: that is
+/// most of the work.
+pub(super) fn observe(
+    connection: &mut Connection,
+    wanted: &Wanted,
+) -> Result<ObservedInterface, Error> {
+    let link = match get(connection, &wanted.name) {
         Ok(link) => link,
         Err(error) if error.errno() == Some(libc::ENODEV) => return Ok(ObservedInterface::Missing),
         Err(error) => return Err(error),
     };
     let index = link.header.index;
-    let mut routes = route::list(&mut connection, true)?;
-    routes.extend(route::list(&mut connection, false)?);
+    let mut routes = Vec::new();
+    for (ipv4, wanted) in [(true, wanted.ipv4_routes), (false, wanted.ipv6_routes)] {
+        if wanted {
+            routes.extend(route::list(connection, ipv4)?);
+        }
+    }
     let through = routes.into_iter().filter(|found| found.link == Some(index));
     Ok(ObservedInterface::Present {
         up: link.header.flags.contains(LinkFlags::Up),
@@ -75,7 +91,7 @@ pub(super) fn observe(name: &LinkName) -> Result<ObservedInterface, Error> {
                 _ => None,
             })
             .unwrap_or_default(),
-        addresses: address::list(&mut connection, index)?
+        addresses: address::list(connection, index)?
             .into_iter()
             .filter(|found| !found.duplicate)
             .map(|found| found.address)
@@ -138,6 +154,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
 pub(super) fn get(connection: &mut Connection, name: &LinkName) -> Result<LinkMessage, Error> {
     let mut request = LinkMessage::default();
     request.attributes.push(LinkAttribute::IfName(name.to_string()));
+    request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     let what = format!("find {name}");
     match connection.get(RouteNetlinkMessage::GetLink(request), &what)? {
         RouteNetlinkMessage::NewLink(link) => Ok(link),

@@ -4,6 +4,7 @@
 //! functions block, each for about a millisecond, and are called on a plain thread: the [`Worker`]'s.
 
 mod address;
+mod announce;
 mod connection;
 mod counters;
 mod interface;
@@ -17,7 +18,10 @@ use std::io;
 
 pub(crate) use connection::Connection;
 pub(crate) use counters::{LinkNow, traffic};
-pub(crate) use veth::{Created, create, delete, detect_duplicates, list, missing, observe, repair};
+pub(crate) use interface::Wanted;
+pub(crate) use veth::{
+    Created, announce, create, delete, detect_duplicates, list, missing, observe, repair,
+};
 pub(crate) use watch::{News, hears_other_namespaces, watch};
 pub(crate) use worker::Worker;
 

@@ -236,7 +236,7 @@ fn announcements_reach_the_other_end() {
         std::fs::write("/proc/sys/net/ipv4/conf/3f2a9c1babcde_l/arp_accept", "1").unwrap();
     });
     let (name, addresses) = (spec.key.interface.clone(), spec.addresses.clone());
-    container.inside(move || crate::announce::announce(&name, spec.mac, &addresses)).unwrap();
+    container.inside(move || announce::announce(&name, spec.mac, &addresses)).unwrap();
     let neighbours = host.run("ip neigh show");
     assert!(
         neighbours.contains("10.0.0.1 dev 3f2a9c1babcde_l lladdr 02:00:00:00:00:aa"),

@@ -9,10 +9,12 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
-use port_plan::{LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink, PortKey};
+use port_plan::{
+    LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, ObservedLink, PortKey,
+};
 
 use super::connection::{Connection, Request};
-use super::{Error, interface, mark};
+use super::{Error, Wanted, interface, mark};
 use crate::failpoint;
 
 /// What came of making a link, beyond the link itself.
@@ -55,11 +57,16 @@ pub(crate) fn create(
 
 /// How interfaces inside the namespace are now. On a plain thread, as [`create`].
 pub(crate) fn observe(
-    interfaces: Vec<LinkName>,
+    interfaces: &[Wanted],
     netns: &OwnedFd,
 ) -> Result<BTreeMap<LinkName, ObservedInterface>, Error> {
-    let observe = |name: LinkName| interface::observe(&name).map(|found| (name, found));
-    inside(netns, || interfaces.into_iter().map(observe).collect())
+    inside(netns, || {
+        let mut connection = Connection::open()?;
+        let observe = |wanted: &Wanted| {
+            Ok((wanted.name.clone(), interface::observe(&mut connection, wanted)?))
+        };
+        interfaces.iter().map(observe).collect()
+    })
 }
 
 /// The IPv6 addresses of an interface inside the namespace that other hosts have; asks for them and waits until
@@ -70,6 +77,19 @@ pub(crate) fn detect_duplicates(
     netns: &OwnedFd,
 ) -> Result<Vec<IpNet>, Error> {
     inside(netns, || interface::detect_duplicates(interface, addresses))
+}
+
+/// Announces addresses from an interface inside the namespace. On a plain thread, as [`create`].
+pub(crate) fn announce(
+    interface: &LinkName,
+    mac: MacAddress,
+    addresses: &[IpNet],
+    netns: &OwnedFd,
+) -> Result<(), Error> {
+    let what = || format!("announce the addresses of {interface}");
+    inside(netns, || {
+        super::announce::announce(interface, mac, addresses).map_err(Error::system(what()))
+    })
 }
 
 /// Puts an interface inside the namespace right. On a plain thread, as [`create`].
@@ -86,9 +106,9 @@ pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
 }
 
 /// Those of the links that do not exist.
-pub(crate) fn missing(
+pub(crate) fn missing<'a>(
     connection: &mut Connection,
-    names: &[LinkName],
+    names: impl Iterator<Item = &'a LinkName>,
 ) -> Result<Vec<LinkName>, Error> {
     let mut missing = Vec::new();
     for name in names {

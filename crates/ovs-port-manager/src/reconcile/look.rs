@@ -1,7 +1,6 @@
 //! One look at a container: what it is to have, what there is, the plan between, its steps.
 
 use std::collections::{BTreeMap, HashSet};
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,20 +14,17 @@ use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::announce;
 use crate::apply::{self, Subject, World};
 use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
 use crate::error_chain::chain;
 use crate::gathering::{Coming, Gathering};
 use crate::links;
-use crate::netlink;
+use crate::netlink::{self, Wanted};
 use crate::netns;
 
 /// Containers that are inspected at once.
 const INSPECTIONS: usize = 8;
-/// Ports that are announced at once, each by a thread.
-const ANNOUNCEMENTS: usize = 8;
 
 /// The label in which Docker Compose names a container's service.
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
@@ -42,7 +38,6 @@ pub(crate) struct Observer {
     /// Who holds which address. It decides whenever a look asks for one, in one call.
     registry: Arc<Mutex<Registry>>,
     pub(super) inspections: Arc<Semaphore>,
-    pub(super) announcements: Arc<Semaphore>,
     pub(super) gathering: Gathering,
 }
 
@@ -134,17 +129,20 @@ pub(crate) enum Error {
 impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Step(error) if error.is_gone())
+        match self {
+            Self::Step(error) => error.is_gone(),
+            Self::Links(error) => error.is_gone(),
+            Self::Docker(_) | Self::Vanished | Self::Closed(_) => false,
+        }
     }
 }
 
 impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
         let inspections = Semaphore::new(INSPECTIONS).into();
-        let announcements = Semaphore::new(ANNOUNCEMENTS).into();
         let gathering = Gathering::default();
         let registry = Arc::default();
-        Self { docker, world, rules, registry, inspections, announcements, gathering }
+        Self { docker, world, rules, registry, inspections, gathering }
     }
 
     /// The same observer, going by other rules.
@@ -159,7 +157,12 @@ impl Observer {
             self.docker.inspect(id).await?
         };
         let (desired, running) = self.desired(container.as_ref());
-        let observed = self.observe(id, &desired, running.as_ref()).await?;
+        // Whoever asks is shown all routes.
+        let all = |spec: &PortSpec| {
+            let name = spec.key.interface.clone();
+            Wanted { name, ipv4_routes: true, ipv6_routes: true }
+        };
+        let observed = self.observe(id, &desired, running.as_ref(), all).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         Ok(Preview { container, desired, observed, plan })
     }
@@ -178,7 +181,8 @@ impl Observer {
         let since = Instant::now();
         let container = {
             let _permit = self.inspections.acquire().await?;
-            self.docker.inspect(id).await?
+            // Of many looks under way few inspect: the others need no room for it.
+            Box::pin(self.docker.inspect(id)).await?
         };
         let inspected = since.elapsed();
         let (desired, running) = self.desired(container.as_ref());
@@ -188,7 +192,7 @@ impl Observer {
             let start = running.as_ref().map(|(_, start)| start.clone());
             seen.ignored = start.zip(self.ignored_labels(container));
         }
-        let observed = self.observe(id, &desired, running.as_ref()).await?;
+        let observed = self.observe(id, &desired, running.as_ref(), wanted).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
         debug!(container = id.short(), name = seen.name, steps, "planned\n{plan}");
@@ -276,7 +280,7 @@ impl Observer {
                 coming.arrive().await;
             }
             let begun = Instant::now();
-            outcome.result = self.world.apply(subject, &step).await;
+            outcome.result = Box::pin(self.world.apply(subject, &step)).await;
             let error = outcome.result.as_ref().err().map(|error| chain(error));
             let failed = error.is_some();
             let interface = outcome.port.interface.clone();
@@ -328,7 +332,7 @@ impl Observer {
     }
 
     async fn remove(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
-        let observed = self.observe(id, &Desired::Nothing, None).await?;
+        let observed = self.observe(id, &Desired::Nothing, None, wanted).await?;
         let subject = Subject { id, name, pid: None };
         let plan = plan(&Desired::Nothing, &observed, 0);
         let outcomes = self.carry_out(&subject, plan, self.gathering.coming()).await;
@@ -341,24 +345,19 @@ impl Observer {
         container: &ContainerId,
         desired: &Desired,
         running: Option<&(u32, Start)>,
+        wanted: impl Fn(&PortSpec) -> Wanted,
     ) -> Result<Observed, Error> {
         let bridge =
             |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
         let bridges = desired.specs().iter().filter_map(bridge).collect();
-        let links = self.world.links.of(container).await?;
-        let mut interfaces = BTreeMap::new();
-        if let Some((pid, start)) = running {
-            // A link of another start lies in another namespace; without one, there is nothing to see.
-            let linked = |name: &LinkName| {
-                links.iter().any(|link| link.interface == *name && link.start == *start)
-            };
-            let names = desired.specs().iter().map(|spec| spec.key.interface.clone());
-            let names: Vec<_> = names.filter(linked).collect();
-            if !names.is_empty() {
-                let netns = netns::of_container(*pid, container).map_err(apply::Error::Netns)?;
-                interfaces = self.world.links.interfaces(names, netns).await?;
+        let links = &self.world.links;
+        let (links, interfaces) = match running {
+            Some((pid, start)) => {
+                let wanted = desired.specs().iter().map(wanted).collect();
+                links.look(container, *pid, start, wanted).await?
             }
-        }
+            None => (links.believed(container), BTreeMap::new()),
+        };
         let ports = self.world.switch.ports_of(container);
         let leftovers = self.world.switch.leftovers_of(container);
         Ok(Observed { bridges, ports, links, leftovers, interfaces })
@@ -372,6 +371,13 @@ impl Observer {
         let by_hand = self.world.switch.by_hand_containers();
         Ok(linked.into_iter().chain(labelled).chain(attached).chain(by_hand).collect())
     }
+}
+
+/// The interface of a specification, as far as it takes to look at it.
+fn wanted(spec: &PortSpec) -> Wanted {
+    let routes = |ipv4| spec.routes.iter().any(|route| route.is_ipv4() == ipv4);
+    let (ipv4_routes, ipv6_routes) = (routes(true), routes(false));
+    Wanted { name: spec.key.interface.clone(), ipv4_routes, ipv6_routes }
 }
 
 /// What has come of the plan of one interface.
@@ -428,12 +434,4 @@ pub(super) fn detect_duplicates(pid: u32, spec: &PortSpec) -> Result<Vec<IpNet>,
     let PortSpec { key, addresses, .. } = spec;
     let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
     netlink::detect_duplicates(&key.interface, addresses, &netns).map_err(|error| error.to_string())
-}
-
-/// Announces a port's addresses from inside its container. Must be called on a thread of its own.
-pub(super) fn announce(pid: u32, container: &ContainerId, spec: &PortSpec) -> Result<(), String> {
-    let netns = netns::of_container(pid, container).map_err(|error| error.to_string())?;
-    netns::enter(netns.as_fd()).map_err(|error| error.to_string())?;
-    announce::announce(&spec.key.interface, spec.mac, &spec.addresses)
-        .map_err(|error| error.to_string())
 }

@@ -1,7 +1,5 @@
 //! From a port that is in place to one that is ready and announced.
 
-use std::sync::Arc;
-
 use ipnet::IpNet;
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
 use tracing::{debug, info, warn};
@@ -70,7 +68,7 @@ impl Reconciler {
                     let latency = Latency { ready: waited, total: after, ..attached.latency };
                     self.board.attached(key, latency);
                     info!(container = id, name, %port, ofport, ?after, "port is ready");
-                    self.announce(key);
+                    self.announcements.add(key.clone());
                 } else {
                     debug!(container = id, name, %port, ofport, "port is in place");
                 }
@@ -199,21 +197,5 @@ impl Reconciler {
     pub(super) fn ask_again(&mut self) {
         let switch = self.observer.world.switch.clone();
         self.work.spawn(async move { Done::Asked(switch.ask_again().await) });
-    }
-
-    /// Tells the container's neighbours where it is now.
-    fn announce(&mut self, key: &PortKey) {
-        let container = &key.container;
-        let Some(entry) = self.entries.get(container) else { return };
-        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
-        let (container, pid, spec) = (container.clone(), attached.pid, attached.spec.clone());
-        let permits = Arc::clone(&self.observer.announcements);
-        self.work.spawn(async move {
-            let id = container.clone();
-            let _permit = permits.acquire().await;
-            let work = netns::on_own_thread(move || look::announce(pid, &id, &spec));
-            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
-            Done::Announced { container, result }
-        });
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Timer {
     Standby,
     /// Look at this container again.
     Look(ContainerId),
+    /// Announce ports that are ready, whatever else is being made.
+    Announce,
     /// Wonder why ovs-vswitchd has not taken this port.
     Ready(PortKey),
 }
@@ -47,6 +49,11 @@ impl Timers {
         if let Some(at) = self.at.remove(timer) {
             self.order.remove(&(at, timer.clone()));
         }
+    }
+
+    /// Some port is waited for.
+    pub(super) fn has_ready(&self) -> bool {
+        self.at.keys().any(|timer| matches!(timer, Timer::Ready(_)))
     }
 
     /// When the next one is due.

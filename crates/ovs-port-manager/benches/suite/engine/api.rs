@@ -3,9 +3,9 @@
 use std::io::BufReader;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ fn converse(client: UnixStream, containers: &Mutex<Containers>) -> Result<()> {
     let mut reader = BufReader::new(client);
     while let Some(request) = read_request(&mut reader)? {
         match request.what.as_str() {
-            "GET /events" => return stream_events(&mut writer, containers),
+            "GET /events" => return stream_events(&mut writer, since(&request.query), containers),
             "GET /_ping" => respond(&mut writer, "200 OK", "OK")?,
             // None of the labels are their image's.
             what if what.starts_with("GET /images/") => {
@@ -44,15 +44,10 @@ fn converse(client: UnixStream, containers: &Mutex<Containers>) -> Result<()> {
                 let id = what.strip_prefix("GET /containers/").unwrap_or_default();
                 let id = id.strip_suffix("/json").unwrap_or_default();
                 let found = lock(containers).inspection(id);
+                let nothing = r#"{"message":"no such container"}"#;
                 match found {
                     Some(text) => respond(&mut writer, "200 OK", &text)?,
-                    None => {
-                        respond(
-                            &mut writer,
-                            "404 Not Found",
-                            r#"{"message":"no such container"}"#,
-                        )?;
-                    }
+                    None => respond(&mut writer, "404 Not Found", nothing)?,
                 }
             }
             _ => {
@@ -95,14 +90,24 @@ fn answer(request: &Request, containers: &mut Containers) -> Result<Value> {
     })
 }
 
-fn stream_events(writer: &mut UnixStream, containers: &Mutex<Containers>) -> Result<()> {
-    let (sender, events) = channel();
-    lock(containers).listeners.push(sender);
+fn stream_events(
+    writer: &mut UnixStream,
+    since: Option<Duration>,
+    containers: &Mutex<Containers>,
+) -> Result<()> {
+    let events = lock(containers).listen(since);
     begin_chunks(writer)?;
     for event in events {
         write_chunk(writer, &event)?;
     }
     Ok(())
+}
+
+/// The time in `since=SECONDS.NANOSECONDS`.
+fn since(query: &str) -> Option<Duration> {
+    let value = query.split('&').find_map(|part| part.strip_prefix("since="))?;
+    let (seconds, nanoseconds) = value.split_once('.')?;
+    Some(Duration::new(seconds.parse().ok()?, nanoseconds.parse().ok()?))
 }
 
 fn lock(containers: &Mutex<Containers>) -> MutexGuard<'_, Containers> {

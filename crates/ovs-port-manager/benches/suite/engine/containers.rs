@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
@@ -29,13 +29,15 @@ pub(crate) struct Containers {
     /// The cgroup that theirs lie below.
     cgroup: String,
     pub(crate) all: Vec<Container>,
-    pub(crate) listeners: Vec<Sender<String>>,
+    listeners: Vec<Sender<String>>,
+    /// All that has been told, and when.
+    told: Vec<(Duration, String)>,
     pub(crate) inspections: u64,
 }
 
 impl Containers {
     pub(crate) fn new(cgroup: String) -> Self {
-        Self { cgroup, all: Vec::new(), listeners: Vec::new(), inspections: 0 }
+        Self { cgroup, all: Vec::new(), listeners: Vec::new(), told: Vec::new(), inspections: 0 }
     }
 
     /// Makes so many, created but not started as far as Docker would say.
@@ -98,8 +100,21 @@ impl Containers {
             times.push(u64::try_from(time.as_nanos())?);
             let event = container.event(action, time)?;
             self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
+            self.told.push((time, event));
         }
         Ok(json!({"times": times}))
+    }
+
+    /// Tells of all that happens from now on, after what has happened since that time.
+    pub(crate) fn listen(&mut self, since: Option<Duration>) -> Receiver<String> {
+        let (sender, events) = channel();
+        let since = since.unwrap_or(Duration::MAX);
+        for (_, event) in self.told.iter().filter(|(time, _)| *time >= since) {
+            // Cannot fail: the receiver is here.
+            let _ = sender.send(event.clone());
+        }
+        self.listeners.push(sender);
+        events
     }
 
     pub(crate) fn listing(&self) -> Value {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// linux/rtnetlink.h, linux/netlink.h, `linux/if_link.h`.
+// linux/rtnetlink.h, linux/netlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const NLM_F_REQUEST_ACK: u16 = 1 | 4;

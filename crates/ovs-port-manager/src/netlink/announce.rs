@@ -24,7 +24,7 @@ const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
 /// Announces the addresses from an interface of the calling thread's namespace.
-pub(crate) fn announce(name: &LinkName, mac: MacAddress, addresses: &[IpNet]) -> io::Result<()> {
+pub(super) fn announce(name: &LinkName, mac: MacAddress, addresses: &[IpNet]) -> io::Result<()> {
     // Protocol 0: the socket sends and never receives.
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let index = name_to_index(&socket, name.as_str())?;
