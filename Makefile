@@ -7,9 +7,10 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo -E,)
 AS_ROOT := $(foreach arch,X86_64 AARCH64,CARGO_TARGET_$(arch)_UNKNOWN_LINUX_GNU_RUNNER='$(SUDO)')
 
 # The machine's own target, which a static binary has to name: without, build scripts would be static, too.
-HOST := $(shell $(CARGO) -vV | sed -n 's/^host: //p')
-DIST := target/$(HOST)/release/ovs-port-manager
-STATIC := CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS='-C target-feature=+crt-static'
+# Asked for where it is used: root, who installs, may have no toolchain.
+HOST = $(shell $(CARGO) -vV | sed -n 's/^host: //p')
+DIST := target/dist/ovs-port-manager
+STATIC = CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUSTFLAGS='-C target-feature=+crt-static'
 
 # Where `make install` puts things; DESTDIR is put before it by those who make packages.
 PREFIX ?= /usr/local
@@ -18,11 +19,17 @@ DESTDIR ?=
 # The name of the image that `make image` makes.
 IMAGE ?= ovs-port-manager:latest
 
+# Below PREFIX/share: of bash, fish and zsh.
+COMPLETIONS := bash-completion/completions/ovs-port-manager \
+    fish/vendor_completions.d/ovs-port-manager.fish zsh/site-functions/_ovs-port-manager
+
 CARGO_DEB := target/tools/bin/cargo-deb
 CARGO_DEB_VERSION := 3.8.0
+CARGO_CYCLONEDX := target/tools/bin/cargo-cyclonedx
+CARGO_CYCLONEDX_VERSION := 0.5.9
 
 .PHONY: help demo test lint bench bench-ovsdb soak fault-matrix deps docs build \
-    dist install uninstall image deb check-deb
+    dist install uninstall image deb check-deb sbom
 
 help:
 	@echo "make demo   see the main job done in a private lab"
@@ -34,10 +41,11 @@ help:
 	@echo "make fault-matrix  each fault under each load, at every boundary between steps"
 	@echo "make docs   regenerate what is generated: typed rows, docs/labels.md"
 	@echo "make build  the release binary, target/release/ovs-port-manager"
-	@echo "make dist   the same as one static file, target/TARGET/release/ovs-port-manager"
+	@echo "make dist   the same as one static file, $(DIST)"
 	@echo "make install    it, its manual, completions and unit, below PREFIX ($(PREFIX)) and DESTDIR"
 	@echo "make image  the container image $(IMAGE)"
 	@echo "make deb    the Debian package, target/debian/"
+	@echo "make sbom   its bill of materials (CycloneDX), target/sbom/"
 	@echo "make check-deb  lintian, systemd-analyze; installs, starts and purges it, in a copy of this system"
 
 deps:
@@ -82,6 +90,7 @@ build:
 
 dist:
 	$(STATIC) $(CARGO) build --locked --release --target $(HOST) -p ovs-port-manager
+	install -D target/$(HOST)/release/ovs-port-manager $(DIST)
 	@! readelf -lW $(DIST) | grep -q INTERP || { echo "$(DIST) is not static; is RUSTFLAGS set?"; exit 1; }
 	@ls -l $(DIST)
 
@@ -98,9 +107,6 @@ install:
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/systemd/ovs-port-manager.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/ovs-port-manager.service
-
-COMPLETIONS := bash-completion/completions/ovs-port-manager \
-    fish/vendor_completions.d/ovs-port-manager.fish zsh/site-functions/_ovs-port-manager
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/ovs-port-manager
@@ -126,3 +132,13 @@ deb: dist $(CARGO_DEB)
 
 check-deb: deb
 	$(SUDO) packaging/debian/check.sh target/debian/*.deb
+
+$(CARGO_CYCLONEDX):
+	$(CARGO) install --locked --quiet --root target/tools --version $(CARGO_CYCLONEDX_VERSION) cargo-cyclonedx
+
+# The tool writes beside the manifest of each member of the workspace.
+sbom: $(CARGO_CYCLONEDX)
+	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --target $(HOST) --override-filename made.cdx \
+	    --manifest-path crates/ovs-port-manager/Cargo.toml
+	install -D -m 644 crates/ovs-port-manager/made.cdx.json target/sbom/ovs-port-manager.cdx.json
+	rm -f crates/*/made.cdx.json xtask/made.cdx.json

@@ -147,5 +147,32 @@ dpkg --purge $name
 systemctl daemon-reload
 files >after
 diff before after >difference || fail "something is left: $(head -n 20 difference)"
+step "installed from source, by root without a toolchain, and uninstalled"
+make --silent -C "$(cat repository)" install
+systemctl daemon-reload
+systemctl start $service
+is ActiveState active || fail "not active"
+tr '\0' ' ' <"/proc/$(systemctl show --value --property=MainPID $service)/cmdline"
+echo
+systemctl stop $service
+make --silent -C "$(cat repository)" uninstall
+systemctl daemon-reload
+files >after
+# Folders stay.
+diff before after | grep '^[<>]' | cut -c 3- >difference || :
+while read -r path; do
+    [ -d "$path" ] || fail "it is left: $path"
+done <difference
+
+step "installed as the README says"
+mkdir -p target/debian bin
+cp package.deb target/debian/${name}_0_all.deb
+printf '#!/bin/sh\nexec "$@"\n' >bin/sudo
+chmod +x bin/sudo
+sed -n '/^<!-- deb -->/,/^```$/p' README.md | sed '/^<!--/d; /^```/d' >readme.sh
+[ -s readme.sh ] || fail "the README has no commands"
+PATH=$PWD/bin:$PATH sh -eux readme.sh </dev/null || fail "the README's commands"
+is ActiveState active || fail "not active"
+
 step "all seen"
 : >passed

@@ -45,7 +45,8 @@ tail -n 1 "$work/exposure"
 say "The package's life under systemd, in a copy of this system"
 mkdir "$work/upper" "$work/root" "$work/share"
 cp "$deb" "$work/share/package.deb"
-cp "$here/check-inside.sh" "$(command -v busybox)" "$work/share/"
+cp "$here/check-inside.sh" "$here/../../README.md" "$(command -v busybox)" "$work/share/"
+realpath "$here/../.." >"$work/share/repository"
 for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
     if [ -e "$hierarchy/cgroup.procs" ] && mountpoint -q "$hierarchy"; then
         mkdir "$hierarchy/$group"

@@ -4,13 +4,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, wait_for};
 
-use crate::stage::{PATIENCE, compose, id_of, reach, shipped, wait_gone, wait_ports};
+use crate::stage::{
+    PATIENCE, compose, has_program, id_of, make, reach, shipped, wait_gone, wait_ports,
+};
 
 const COMPOSE_FILE: &str = "packaging/docker/compose.yaml";
 const IMAGE: &str = "ovs-port-manager:latest";
@@ -30,8 +30,8 @@ const CAPABILITIES: [(&str, &str); 5] = [
 /// A lab whose engine has the image, and whose sockets are where a machine has them.
 fn start() -> Result<Lab> {
     let lab = Lab::start()?;
-    make_image(&lab)?;
     let docker = lab.docker_endpoint();
+    make(&["image", &format!("IMAGE={IMAGE}")], &[("DOCKER_HOST", &docker)])?;
     let ovsdb = lab.ovsdb_endpoint();
     let socket = docker.strip_prefix("unix://").context("a path")?;
     let folder = Path::new(ovsdb.strip_prefix("unix:").context("a path")?);
@@ -42,26 +42,12 @@ fn start() -> Result<Lab> {
     Ok(lab)
 }
 
-fn make_image(lab: &Lab) -> Result<()> {
-    /// They share a folder.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let made = Command::new("make")
-        .arg("-C")
-        .arg(shipped("."))
-        .args(["image", &format!("IMAGE={IMAGE}")])
-        .env("DOCKER_HOST", lab.docker_endpoint())
-        // Of a make that runs the tests.
-        .env_remove("MAKEFLAGS")
-        .output()?;
-    let (told, complaints) =
-        (String::from_utf8_lossy(&made.stdout), String::from_utf8_lossy(&made.stderr));
-    ensure!(made.status.success(), "make image: {told}{complaints}");
-    Ok(())
-}
-
 fn up(lab: &Lab) -> Result<()> {
     compose(lab, &shipped(COMPOSE_FILE), &["up", "-d"])?;
+    wait_at_work(lab)
+}
+
+fn wait_at_work(lab: &Lab) -> Result<()> {
     wait_for("the daemon to be at work", PATIENCE, || {
         let log = lab.run("sh", &["-c", &format!("docker logs {DAEMON} 2>&1")])?;
         ensure!(log.contains("following Docker's events"), "{log}");
@@ -159,4 +145,34 @@ fn make_dist_makes_a_static_program() -> Result<()> {
     let version = lab.docker(&["run", "--rm", "--network=none", IMAGE, "--version"])?;
     ensure!(version == format!("ovs-port-manager {}", env!("CARGO_PKG_VERSION")), "{version}");
     Ok(())
+}
+
+/// The commands of a block of the README.
+fn readme(mark: &str) -> Result<String> {
+    let readme = fs::read_to_string(shipped("README.md"))?;
+    let (_, block) = readme.split_once(&format!("<!-- {mark} -->\n```sh\n")).context("no block")?;
+    let (block, _) = block.split_once("```").context("a block without an end")?;
+    Ok(block.to_owned())
+}
+
+#[test]
+fn the_readmes_commands_start_it() -> Result<()> {
+    let lab = start()?;
+    let attach = |name: &str| -> Result<()> {
+        wait_at_work(&lab)?;
+        let id = lab.run_container(name, &[("ovs.ip_address", "10.0.0.1/24")])?;
+        wait_ports(&lab, &id, 1)?;
+        lab.docker(&["rm", "--force", name])?;
+        wait_gone(&lab, &id)
+    };
+    lab.run("sh", &["-euc", &readme("image")?])?;
+    attach("by-run")?;
+    lab.docker(&["rm", "--force", DAEMON])?;
+
+    let block = readme("compose")?;
+    let plug_in = if has_program(&lab) { "docker-compose" } else { "docker compose" };
+    let folder = shipped(".").canonicalize()?;
+    let block = block.replace("docker compose", plug_in);
+    lab.run("sh", &["-euc", &format!("cd {}\n{block}", folder.display())])?;
+    attach("by-compose")
 }

@@ -1,6 +1,8 @@
 //! A lab with Docker Compose in it, and the questions that the tests ask.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +14,24 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A file of the repository, by its path from the root.
 pub(crate) fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Runs `make` in the repository. It takes turns: what it makes lies in one folder.
+pub(crate) fn make(args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut command = Command::new("make");
+    command.arg("-C").arg(shipped(".")).args(args).envs(env.iter().copied());
+    // Of a make that runs the tests.
+    let output = command.env_remove("MAKEFLAGS").output().context("cannot run make")?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ensure!(
+        output.status.success(),
+        "make {args:?}: {}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    Ok(())
 }
 
 /// Starts the daemon in a lab, and waits until it follows Docker's events.
@@ -28,11 +48,16 @@ pub(crate) fn compose(lab: &Lab, file: &Path, args: &[&str]) -> Result<String> {
     let file = file.canonicalize().with_context(|| file.display().to_string())?;
     let file = file.to_str().context("a path in UTF-8")?;
     let all = [&["-f", file], args].concat();
-    if lab.run("sh", &["-c", "command -v docker-compose"]).is_ok() {
+    if has_program(lab) {
         lab.run("docker-compose", &all)
     } else {
         lab.run("docker", &[&["compose"], all.as_slice()].concat())
     }
+}
+
+/// Whether Docker Compose is a program of its own here.
+pub(crate) fn has_program(lab: &Lab) -> bool {
+    lab.run("sh", &["-c", "command -v docker-compose"]).is_ok()
 }
 
 /// The full id of the container of a service, or of the container of that name.
