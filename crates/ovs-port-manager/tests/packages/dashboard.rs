@@ -13,33 +13,54 @@ const RULES: &str = "packaging/prometheus/ovs-port-manager.rules.yml";
 const RULES_TEST: &str = "packaging/prometheus/ovs-port-manager.test.yml";
 const PROMETHEUS: &str = "http://127.0.0.1:9090";
 
-/// Every query of the dashboard with its panel's title, as Grafana would send it.
-fn queries() -> Result<Vec<(String, String)>> {
+/// A query of the dashboard.
+struct Query {
+    /// Its panel's.
+    title: String,
+    /// As Grafana would send it.
+    expression: String,
+}
+
+/// What Prometheus has for a query: a number for each set of labels.
+struct Answer {
+    title: String,
+    samples: Vec<(String, f64)>,
+}
+
+/// Every query of the dashboard.
+fn queries() -> Result<Vec<Query>> {
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(shipped(DASHBOARD))?)?;
-    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let panels = dashboard.get("panels").and_then(Value::as_array).context("no panels")?;
     let mut queries = Vec::new();
     for panel in panels {
-        let title = panel["title"].as_str().context("a panel without a title")?;
-        for target in panel["targets"].as_array().into_iter().flatten() {
-            let query = target["expr"].as_str().context("a target without an expression")?;
-            let query = query.replace("$__rate_interval", "30s").replace("$instance", ".*");
-            ensure!(!query.contains('$'), "{title}: an unknown variable in {query}");
-            queries.push((title.to_owned(), query));
+        let title =
+            panel.get("title").and_then(Value::as_str).context("a panel without a title")?;
+        for target in panel.get("targets").and_then(Value::as_array).into_iter().flatten() {
+            let query = target.get("expr").and_then(Value::as_str);
+            let query = query.context("a target without an expression")?;
+            let expression = query.replace("$__rate_interval", "30s").replace("$instance", ".*");
+            ensure!(!expression.contains('$'), "{title}: an unknown variable in {query}");
+            queries.push(Query { title: title.to_owned(), expression });
         }
     }
     ensure!(queries.len() > 20, "{} queries", queries.len());
     Ok(queries)
 }
 
-/// The results of a query: a number for each set of labels.
-fn ask(lab: &Lab, query: &str) -> Result<Vec<(String, f64)>> {
-    let answer = lab.run("promtool", &["query", "instant", PROMETHEUS, query])?;
-    // {service="docker"} => 1 @[1764061234.567]
-    let results = answer.lines().filter_map(|line| {
-        let (labels, rest) = line.split_once(" => ")?;
-        Some((labels.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
-    });
-    Ok(results.collect())
+impl Query {
+    fn ask(&self, lab: &Lab) -> Result<Answer> {
+        let Self { title, expression } = self;
+        let answer = lab.run("promtool", &["query", "instant", PROMETHEUS, expression])?;
+        // {service="docker"} => 1 @[1764061234.567]
+        let samples = answer.lines().filter_map(|line| {
+            let (labels, rest) = line.split_once(" => ")?;
+            Some((labels.to_owned(), rest.split_whitespace().next()?.parse().ok()?))
+        });
+        let samples: Vec<(String, f64)> = samples.collect();
+        let has_data = samples.iter().any(|(_, value)| value.is_finite());
+        ensure!(has_data, "{title}: no data for {expression}");
+        Ok(Answer { title: title.clone(), samples })
+    }
 }
 
 fn start_prometheus(lab: &Lab) -> Result<lab::Daemon> {
@@ -81,16 +102,6 @@ fn churn(lab: &Lab, round: u32) -> Result<()> {
     wait_gone(lab, &id)
 }
 
-/// The answers to all queries, each of which must have data.
-fn answers(lab: &Lab, queries: &[(String, String)]) -> Result<Vec<(String, Vec<(String, f64)>)>> {
-    let answer = |(title, query): &(String, String)| {
-        let found = ask(lab, query)?;
-        ensure!(found.iter().any(|(_, value)| value.is_finite()), "{title}: no data for {query}");
-        Ok((title.clone(), found))
-    };
-    queries.iter().map(answer).collect()
-}
-
 #[test]
 fn each_query_of_the_dashboard_answers_data_under_churn() -> Result<()> {
     let lab = Lab::start()?;
@@ -103,11 +114,11 @@ fn each_query_of_the_dashboard_answers_data_under_churn() -> Result<()> {
     let answers = wait_for("data for each query", 4 * PATIENCE, || {
         churn(&lab, round)?;
         round += 1;
-        let answers = answers(&lab, &queries)?;
+        let answers = queries.iter().map(|query| query.ask(&lab)).collect::<Result<Vec<_>>>()?;
         // Not only data, but the right one.
         let sum = |title: &str| -> f64 {
-            let panel = answers.iter().filter(|(it, _)| it == title);
-            panel.flat_map(|(_, found)| found).map(|(_, value)| value).sum()
+            let panel = answers.iter().filter(|answer| answer.title == title);
+            panel.flat_map(|answer| &answer.samples).map(|(_, value)| value).sum()
         };
         ensure!(sum("Ready") == 1.0 && sum("Connected") == 2.0);
         ensure!(sum("Not attached") == 2.0, "one is mistaken, one refused");
@@ -116,9 +127,9 @@ fn each_query_of_the_dashboard_answers_data_under_churn() -> Result<()> {
         ensure!(sum("Received") > 0.0 && sum("Packets sent") > 0.0);
         Ok(Some(answers))
     });
-    for (title, found) in answers.with_context(|| daemon.log())? {
+    for Answer { title, samples } in answers.with_context(|| daemon.log())? {
         println!("{title}");
-        found.iter().for_each(|(labels, value)| println!("    {labels} {value}"));
+        samples.iter().for_each(|(labels, value)| println!("    {labels} {value}"));
     }
     // The rules were read and are evaluated.
     let alerts = lab.run("busybox", &["wget", "-qO-", &format!("{PROMETHEUS}/api/v1/rules")])?;
