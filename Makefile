@@ -138,7 +138,7 @@ $(CARGO_CYCLONEDX):
 
 # The tool writes beside the manifest of each member of the workspace.
 sbom: $(CARGO_CYCLONEDX)
-	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --target $(HOST) --override-filename made.cdx \
+	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --target $(HOST) --spec-version 1.5 --override-filename made.cdx \
 	    --manifest-path crates/ovs-port-manager/Cargo.toml
 	install -D -m 644 crates/ovs-port-manager/made.cdx.json target/sbom/ovs-port-manager.cdx.json
 	rm -f crates/*/made.cdx.json xtask/made.cdx.json

@@ -1,12 +1,13 @@
 # Process 1 of check.sh's namespaces: lays a copy of the system over / and becomes its systemd, which runs
-# check-inside.sh and nothing else of its own accord. Argument: the folder to work in.
+# check-inside.sh and nothing else of its own accord. Arguments: the folder to work in, the system to copy.
 set -eu
 work=$1
+system=$2
 root=$work/root
 
 mount -t tmpfs tmpfs "$work/upper"
 mkdir "$work/upper/upper" "$work/upper/work"
-mount -t overlay -o "lowerdir=/,upperdir=$work/upper/upper,workdir=$work/upper/work" overlay "$root"
+mount -t overlay -o "lowerdir=$system,upperdir=$work/upper/upper,workdir=$work/upper/work" overlay "$root"
 # Before /sys is another one.
 cgroups=$(grep -E '^[^ ]+ /sys/fs/cgroup' /proc/self/mounts)
 mount -t proc proc "$root/proc"
@@ -29,6 +30,9 @@ echo "$cgroups" | while read -r _ path type options _; do
 done
 mkdir "$root/share"
 mount --bind "$work/share" "$root/share"
+repository=$(cat "$work/share/repository")
+mkdir -p "$root$repository"
+mount --bind "$repository" "$root$repository"
 ip link set lo up
 
 cat >"$root/etc/systemd/system/check.service" <<'UNIT'

@@ -44,7 +44,7 @@ attached() {
 }
 
 step "Docker and Open vSwitch start"
-systemctl start dbus docker openvswitch-switch
+systemctl start docker openvswitch-switch
 mkdir -p image/bin
 cp busybox image/bin
 for applet in sleep ping sh; do ln -s busybox image/bin/$applet; done

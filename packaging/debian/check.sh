@@ -2,13 +2,15 @@
 # Checks a Debian package: lintian, systemd-analyze, and its whole life under a real systemd with a real Docker
 # and Open vSwitch: installed, started, used, upgraded, removed, purged.
 #
-#   packaging/debian/check.sh FILE.deb
+#   packaging/debian/check.sh FILE.deb [ROOT]
 #
 # The machine stays as it was: all of it happens in namespaces, in a copy of this system that is kept in memory
-# and gone at the end (an overlay over /). Needs root, lintian, systemd, docker.io and openvswitch-switch.
+# and gone at the end (an overlay over /). Needs root, lintian, systemd, docker.io and openvswitch-switch. ROOT
+# is the root of another system to copy, of another release of Debian say, as debootstrap makes it.
 set -eu
 
 deb=$(realpath "$1")
+system=$(realpath "${2-/}")
 here=$(dirname "$(realpath "$0")")
 unit=$here/../systemd/ovs-port-manager.service
 # In tenths.
@@ -42,7 +44,7 @@ systemd-analyze security --offline=true --threshold=$most_exposure "$unit" >"$wo
     { cat "$work/exposure"; exit 1; }
 tail -n 1 "$work/exposure"
 
-say "The package's life under systemd, in a copy of this system"
+say "The package's life under systemd, in a copy of $system"
 mkdir "$work/upper" "$work/root" "$work/share"
 cp "$deb" "$work/share/package.deb"
 cp "$here/check-inside.sh" "$here/../../README.md" "$(command -v busybox)" "$work/share/"
@@ -64,7 +66,7 @@ GROUP=$group WORK=$work sh -c '
         [ ! -e "$procs" ] || echo $$ >"$procs"
     done
     exec timeout --signal=KILL 300 unshare --mount --pid --fork --kill-child --net --uts --ipc --cgroup \
-        --propagation private sh "$1" "$WORK"
-' sh "$here/check-boot.sh" >"$work/boot.log" 2>&1 || :
+        --propagation private sh "$1" "$WORK" "$2"
+' sh "$here/check-boot.sh" "$system" >"$work/boot.log" 2>&1 || :
 cat "$work/share/log" 2>/dev/null || cat "$work/boot.log"
 [ -e "$work/share/passed" ]
