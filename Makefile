@@ -104,6 +104,8 @@ install:
 	$(DIST) completions bash > $(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))
 	$(DIST) completions fish > $(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))
 	$(DIST) completions zsh > $(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))
+	install -D -m 644 configs/ovs-port-manager.yaml \
+	    $(DESTDIR)$(PREFIX)/share/doc/ovs-port-manager/ovs-port-manager.yaml
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/systemd/ovs-port-manager.service \
 	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/ovs-port-manager.service
@@ -113,6 +115,7 @@ uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/ovs-port-manager.1
 	rm -f $(DESTDIR)$(PREFIX)/share/man/man1/ovs-port-manager-*.1
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
+	rm -f $(DESTDIR)$(PREFIX)/share/doc/ovs-port-manager/ovs-port-manager.yaml
 	rm -f $(DESTDIR)$(PREFIX)/lib/systemd/system/ovs-port-manager.service
 
 # The binary is made here, not in the image: no base image has to be pulled.

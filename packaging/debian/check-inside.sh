@@ -81,9 +81,16 @@ expect "one reaches two" attached
 $name status
 $name doctor || :
 
-step "re-reads its configuration"
+step "re-reads its configuration: port security, and a rate, by OpenFlow"
+sed -i 's/^port_security: .*/port_security: ovsbr0/' /etc/$name/$name.yaml
 systemctl reload $service
 expect "the log says so" sh -c "journalctl -u $service | grep -q 're-read the configuration'"
+docker run --detach --name three --network none --stop-signal KILL --label ovs.ip_address=192.168.1.3/24 \
+    --label ovs.ingress_rate=10M busybox sleep 1000000 >/dev/null
+expect "three reaches two" docker exec three ping -c 1 -W 1 192.168.1.2
+ovs-ofctl -O OpenFlow13 dump-flows ovsbr0 | grep -q cookie=0x6f76732d706f7274 || fail "no flows guard the port"
+ovs-ofctl -O OpenFlow13 dump-meters ovsbr0 | grep -q rate=10000 || fail "no meter"
+docker rm --force three >/dev/null
 
 step "is restarted when it is killed, and when it hangs"
 mkdir -p /run/systemd/system/$service.d
@@ -130,6 +137,7 @@ pid=$(systemctl show --value --property=MainPID $service)
 dpkg --install package.deb
 expect "the new one is active" sh -c "systemctl is-active -q $service && ! systemctl show -p MainPID --value $service | grep -qx $pid"
 attached >/dev/null || fail "ports were lost"
+grep -q '^port_security: ovsbr0$' /etc/$name/$name.yaml || fail "the configuration was written over"
 ! journalctl -u $service | grep -iE 'not permitted|denied' || fail "something was forbidden"
 
 step "removed: stopped, its configuration stays"

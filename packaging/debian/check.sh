@@ -21,6 +21,9 @@ say() {
 }
 
 say "lintian"
+in_changelog=$(sed -n '1s/.*(\(.*\)).*/\1/p' "$here/changelog")
+[ "$(dpkg-deb --field "$deb" Version)" = "$in_changelog" ] ||
+    { echo "packaging/debian/changelog has version $in_changelog, the package another"; exit 1; }
 lintian --allow-root --fail-on error "$deb"
 
 work=$(mktemp -d)
