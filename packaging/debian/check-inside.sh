@@ -74,7 +74,7 @@ grep -q '^Seccomp:.2$' "/proc/$pid/status" || fail "no filter of system calls"
 step "attaches, IPv6 included"
 for number in 1 2; do
     word=$([ $number = 1 ] && echo one || echo two)
-    docker run --detach --name $word --network none --stop-signal KILL \
+    docker run --detach --name "$word" --network none --stop-signal KILL \
         --label ovs.ip_address=192.168.1.$number/24,fd00::$number/64 busybox sleep 1000000 >/dev/null
 done
 expect "one reaches two" attached
