@@ -50,7 +50,7 @@ ln -sf check.target "$root/etc/systemd/system/default.target"
 : >"$root/etc/machine-id"
 rm -f "$root/usr/sbin/policy-rc.d"
 mkdir -p "$root/etc/docker"
-echo '{"bridge": "none", "iptables": false, "ip6tables": false, "data-root": "/run/docker-data"}' \
+echo '{"bridge": "none", "iptables": false, "ip6tables": false, "data-root": "/run/docker-data", "exec-opts": ["native.cgroupdriver=cgroupfs"]}' \
     >"$root/etc/docker/daemon.json"
 
 cd "$root"
