@@ -92,7 +92,7 @@ pub(crate) struct Options {
     #[arg(skip)]
     pub(crate) policy: Option<Vec<RuleEntry>>,
 
-    /// Seconds between looks at everything, 0 for never [default: 60]
+    /// Seconds between looks at everything, 0 for never [default: 300]
     #[arg(long, value_name = "SECONDS")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) resync_interval: Option<Seconds>,
@@ -245,7 +245,7 @@ impl Config {
             port_security: given.port_security.unwrap_or_default(),
             image_labels: given.image_labels.unwrap_or(ImageLabels::Ignore),
             mirror_ports: given.mirror_ports.unwrap_or_default(),
-            resync_interval: given.resync_interval.unwrap_or(Seconds(60)),
+            resync_interval: given.resync_interval.unwrap_or(Seconds(300)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
             wait_for_services: given.wait_for_services.unwrap_or(false),
             control_socket: or_default(given.control_socket, "control_socket", CONTROL_SOCKET)?,

@@ -2,6 +2,8 @@
 //!
 //! An event says "look at this container again" and nothing more: what is true is asked for afterwards.
 
+mod transport;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
@@ -10,6 +12,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error as BollardError;
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
@@ -21,6 +24,8 @@ use tracing::{info, warn};
 
 /// How long Docker may take to answer before it counts as not answering.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Requests that are to be under way at once: so many connections are kept.
+pub(crate) const REQUESTS: usize = 8;
 /// The longest pause between tries to connect again: Docker is near, and asking costs next to nothing.
 const RECONNECT: Duration = Duration::from_secs(1);
 /// Images whose labels are remembered.
@@ -98,13 +103,10 @@ impl Docker {
     pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
         let engine =
             |source| Error::Engine { endpoint: endpoint.clone(), what: "be spoken to", source };
-        let client = bollard::Docker::connect_with_unix(
-            &endpoint.0.to_string_lossy(),
-            // Ours comes first, and says what it is.
-            2 * ANSWER.as_secs(),
-            bollard::API_DEFAULT_VERSION,
-        )
-        .map_err(engine)?;
+        // Our own limit comes first, and says what it is.
+        let limit = 2 * ANSWER;
+        let client = transport::client(endpoint.path(), REQUESTS, limit, API_DEFAULT_VERSION);
+        let client = client.map_err(engine)?;
         let silent = |_| Error::Silent { endpoint: endpoint.clone() };
         let client =
             timeout(ANSWER, client.negotiate_version()).await.map_err(silent)?.map_err(engine)?;

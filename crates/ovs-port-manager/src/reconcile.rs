@@ -105,7 +105,7 @@ struct Entry {
     /// What it was last said not to get, in which start, so that it is said once.
     denied: Option<(Start, Vec<Denial>)>,
     /// Its ports, by the names of the interfaces inside the container.
-    ports: BTreeMap<LinkName, PortEntry>,
+    ports: BTreeMap<LinkName, Box<PortEntry>>,
     /// Of which start it was told that labels of the image do not count.
     ignored: Option<Start>,
     /// How many of its interfaces the last look could not give their ports.

@@ -3,7 +3,7 @@
 //! Pure but for the channels of its subscribers. Knows nothing of connections.
 
 use std::any::{Any, type_name};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -49,8 +49,8 @@ pub struct Table<R> {
     subscribers: Vec<mpsc::UnboundedSender<Change<R>>>,
 }
 
-/// Which rows have a pair of key and value among their `external_ids`.
-type ExternalIds = HashMap<String, HashMap<String, BTreeSet<Uuid>>>;
+/// Which rows have a pair of key and value among their `external_ids`, in order: mostly one.
+type ExternalIds = HashMap<String, HashMap<String, Vec<Uuid>>>;
 
 impl<R: Row> Table<R> {
     pub(crate) fn new() -> Self {
@@ -142,7 +142,10 @@ impl<R: Row> Table<R> {
             }
             for (key, value) in missing(new_ids, old_ids) {
                 let values = self.external_ids.entry(key.clone()).or_default();
-                values.entry(value.clone()).or_default().insert(uuid);
+                let uuids = values.entry(value.clone()).or_default();
+                if let Err(place) = uuids.binary_search(&uuid) {
+                    uuids.insert(place, uuid);
+                }
             }
         }
     }
@@ -166,7 +169,9 @@ fn remove(index: &mut ExternalIds, key: &str, value: &str, uuid: Uuid) {
     let Some(uuids) = values.get_mut(value) else {
         return;
     };
-    uuids.remove(&uuid);
+    if let Ok(place) = uuids.binary_search(&uuid) {
+        uuids.remove(place);
+    }
     if uuids.is_empty() {
         values.remove(value);
     }

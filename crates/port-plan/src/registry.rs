@@ -58,7 +58,7 @@ pub struct Conflict {
 pub struct Registry {
     holders: BTreeMap<Claim, Holder>,
     /// The same by container, so that one container's end costs no walk over all.
-    held: BTreeMap<ContainerId, BTreeSet<Claim>>,
+    held: BTreeMap<ContainerId, Vec<Claim>>,
     waiting: BTreeMap<Awaited, Vec<ContainerId>>,
 }
 
@@ -108,7 +108,10 @@ impl Registry {
     }
 
     fn take(&mut self, claim: Claim, holder: Holder) {
-        self.held.entry(holder.key.container.clone()).or_default().insert(claim.clone());
+        let held = self.held.entry(holder.key.container.clone()).or_default();
+        if !held.contains(&claim) {
+            held.push(claim.clone());
+        }
         self.holders.insert(claim, holder);
     }
 
@@ -144,7 +147,7 @@ impl Registry {
     pub fn settle(&mut self, container: &ContainerId, ports: &[PortSpec]) -> Vec<ContainerId> {
         let keep: BTreeSet<_> = ports.iter().flat_map(claims_of).collect();
         let held = self.held.remove(container).unwrap_or_default();
-        let (kept, freed): (BTreeSet<_>, BTreeSet<_>) =
+        let (kept, freed): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|claim| keep.contains(claim));
         if !kept.is_empty() {
             self.held.insert(container.clone(), kept);

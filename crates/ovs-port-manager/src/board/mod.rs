@@ -88,14 +88,14 @@ impl Board {
     }
 
     /// A port is in place and waits for ovs-vswitchd.
-    pub(crate) fn pending(&self, spec: &PortSpec, port: &LinkName) {
+    pub(crate) fn pending(&self, spec: &Arc<PortSpec>, port: &LinkName) {
         if self.state().pending(spec, port, SystemTime::now()) {
             self.tell_phase(&spec.key, &spec.container_name, Phase::Pending, None);
         }
     }
 
     /// A port forwards.
-    pub(crate) fn ready(&self, spec: &PortSpec, port: &LinkName, ofport: i64) {
+    pub(crate) fn ready(&self, spec: &Arc<PortSpec>, port: &LinkName, ofport: i64) {
         if self.state().ready(spec, port, ofport, SystemTime::now()) {
             self.tell_phase(&spec.key, &spec.container_name, Phase::Ready, None);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use port_plan::{ContainerId, LinkName, Mistake, PortKey, PortSpec, Refusal};
@@ -61,7 +62,7 @@ pub(super) struct State {
 struct Container {
     name: String,
     service: Option<String>,
-    ports: BTreeMap<LinkName, Port>,
+    ports: BTreeMap<LinkName, Box<Port>>,
     denials: Vec<Denial>,
     denied_since: Option<SystemTime>,
     trouble: Option<Trouble>,
@@ -70,7 +71,7 @@ struct Container {
 
 struct Port {
     name: LinkName,
-    spec: PortSpec,
+    spec: Arc<PortSpec>,
     ofport: Option<i64>,
     since: SystemTime,
     latency: Option<Latency>,
@@ -97,14 +98,19 @@ impl State {
     }
 
     /// Whether that is news.
-    pub(super) fn pending(&mut self, spec: &PortSpec, port: &LinkName, now: SystemTime) -> bool {
+    pub(super) fn pending(
+        &mut self,
+        spec: &Arc<PortSpec>,
+        port: &LinkName,
+        now: SystemTime,
+    ) -> bool {
         self.port(spec, port, None, now)
     }
 
     /// Whether that is news.
     pub(super) fn ready(
         &mut self,
-        spec: &PortSpec,
+        spec: &Arc<PortSpec>,
         port: &LinkName,
         ofport: i64,
         now: SystemTime,
@@ -114,7 +120,7 @@ impl State {
 
     fn port(
         &mut self,
-        spec: &PortSpec,
+        spec: &Arc<PortSpec>,
         name: &LinkName,
         ofport: Option<i64>,
         now: SystemTime,
@@ -126,8 +132,8 @@ impl State {
             before.filter(|port| port.name == *name && port.ofport.is_some() == ofport.is_some());
         let (since, news) = same.map_or((now, true), |port| (port.since, false));
         let latency = before.filter(|port| port.name == *name).and_then(|port| port.latency);
-        let port = Port { name: name.clone(), spec: spec.clone(), ofport, since, latency };
-        container.ports.insert(spec.key.interface.clone(), port);
+        let port = Port { name: name.clone(), spec: Arc::clone(spec), ofport, since, latency };
+        container.ports.insert(spec.key.interface.clone(), port.into());
         news
     }
 

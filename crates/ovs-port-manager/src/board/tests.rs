@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
@@ -34,8 +35,8 @@ fn desired(container: &Container) -> Desired {
     Desired::of(container, &Rules::new(defaults), &mut Registry::default())
 }
 
-fn spec(container: &Container) -> PortSpec {
-    desired(container).specs()[0].clone()
+fn spec(container: &Container) -> Arc<PortSpec> {
+    desired(container).specs()[0].clone().into()
 }
 
 /// The rows in short.
@@ -107,7 +108,7 @@ fn trouble_shows_on_the_interfaces_that_it_concerns_since_it_began() {
     "#]]
     .assert_eq(&shown(&state));
     // What an interface is to have is told even when it has nothing.
-    let mut other = spec.clone();
+    let mut other = PortSpec::clone(&spec);
     other.key.interface = "eth3".parse().unwrap();
     let failed = vec![(other.key.interface.clone(), Some(other))];
     state.retrying(&web.id, "web", Trouble { interfaces: failed, ..trouble("x", &[], 5) });
@@ -198,7 +199,7 @@ fn metrics_count_and_name_nothing_that_labels_chose() {
     board.denied(&web.id, "web", vec![Denial::refused(None, Refusal::HostNetwork)]);
     let good = container("good", &[("ovs.ip_address", "10.0.0.1/24")]);
     board.ready(&spec(&good), &"good_l".parse().unwrap(), 1);
-    let key = spec(&good).key;
+    let key = spec(&good).key.clone();
     board.attached(&key, Latency { total: Duration::from_millis(6), ..Latency::default() });
     let mut rows = board.rows();
     let counters = Counters { rx_bytes: 10, ..Counters::default() };

@@ -56,6 +56,15 @@ impl Connection {
     ///
     /// The first refusal; later requests may have been carried out all the same.
     pub(super) fn batch(&mut self, requests: Vec<Request>) -> Result<(), Error> {
+        self.batch_and_hear(requests, |_| {})
+    }
+
+    /// The same, and hears what the kernel tells of requests that ask for it (`NLM_F_ECHO`).
+    pub(super) fn batch_and_hear(
+        &mut self,
+        requests: Vec<Request>,
+        mut told: impl FnMut(RouteNetlinkMessage),
+    ) -> Result<(), Error> {
         let mut bytes = Vec::new();
         let first = self.sequence.wrapping_add(1);
         let mut words = Vec::with_capacity(requests.len());
@@ -68,8 +77,10 @@ impl Connection {
         let mut outstanding = words.len();
         while outstanding > 0 {
             self.receive(|sequence, flags, payload| {
-                let NetlinkPayload::Error(ack) = payload else {
-                    return;
+                let ack = match payload {
+                    NetlinkPayload::Error(ack) => ack,
+                    NetlinkPayload::InnerMessage(message) => return told(message),
+                    _ => return,
                 };
                 let position = sequence.wrapping_sub(first) as usize;
                 let Some(what) = words.get_mut(position) else {

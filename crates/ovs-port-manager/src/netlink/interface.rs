@@ -32,14 +32,17 @@ pub(crate) struct Wanted {
     pub(crate) ipv6_routes: bool,
 }
 
-/// Configures the end of a new pair.
+/// Configures the end of a new pair, whose index need not be known.
 ///
 /// It comes up after its addresses, so that whoever waits for "up" finds it working. Returns the default
 /// routes that its own have taken the place of, in words.
-pub(super) fn configure(spec: &LinkSpec) -> Result<Vec<String>, Error> {
+pub(super) fn configure(spec: &LinkSpec, index: Option<u32>) -> Result<Vec<String>, Error> {
     let name = &spec.key.interface;
     let mut connection = Connection::open()?;
-    let index = get(&mut connection, name)?.header.index;
+    let index = match index {
+        Some(index) => index,
+        None => get(&mut connection, name)?.header.index,
+    };
     if spec.addresses.iter().any(|address| address.addr().is_ipv6()) {
         enable_ipv6(name)?;
     }

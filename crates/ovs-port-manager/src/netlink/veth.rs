@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
@@ -37,7 +37,10 @@ pub(crate) fn create(
     spec: &LinkSpec,
     netns: &OwnedFd,
 ) -> Result<Created, Error> {
-    if let Err(error) = host.batch(vec![add(spec, netns.as_raw_fd()), set_mark(spec)]) {
+    let mut index = None;
+    let requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec)];
+    let added = host.batch_and_hear(requests, |told| index = index.or(other_end(&told)));
+    if let Err(error) = added {
         // The host end's name is new to the kernel: what exists is the interface in the container.
         if error.errno() == Some(libc::EEXIST) {
             return Err(Error::InterfaceExists(spec.key.interface.clone()));
@@ -47,12 +50,21 @@ pub(crate) fn create(
         return Err(error);
     }
     failpoint::boundary();
-    let configured = inside(netns, || interface::configure(spec));
+    let configured = inside(netns, || interface::configure(spec, index));
     if configured.is_err() {
         // The first error is the one to tell; the mark lets a later pass find what this leaves.
         let _ = host.batch(vec![remove(&spec.name)]);
     }
     configured.map(|replaced_routes| Created { replaced_routes })
+}
+
+/// The index of the other end, where the kernel tells it of a new veth. Old ones tell nothing.
+fn other_end(told: &RouteNetlinkMessage) -> Option<u32> {
+    let RouteNetlinkMessage::NewLink(link) = told else { return None };
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
+        _ => None,
+    })
 }
 
 /// How interfaces inside the namespace are now. On a plain thread, as [`create`].
@@ -179,7 +191,7 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
     ]));
     Request {
         message: RouteNetlinkMessage::NewLink(host),
-        flags: NLM_F_CREATE | NLM_F_EXCL,
+        flags: NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO,
         what: format!("make the veth pair {} with {}", spec.name, spec.key.interface),
     }
 }

@@ -55,12 +55,12 @@ impl Reconciler {
     fn announce_port(&mut self, key: &PortKey) {
         let Some(entry) = self.entries.get(&key.container) else { return };
         let Some(port) = entry.ports.get(&key.interface) else { return };
-        let (pid, spec) = (port.attached.pid, port.attached.spec.clone());
+        let (pid, spec) = (port.attached.pid, Arc::clone(&port.attached.spec));
         let links = Arc::clone(&self.observer.world.links);
         self.work.spawn(async move {
             let result = links.announce(pid, &spec).await;
             Done::Announced {
-                container: spec.key.container,
+                container: spec.key.container.clone(),
                 result: result.map_err(|error| chain(&error)),
             }
         });

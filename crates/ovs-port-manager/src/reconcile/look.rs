@@ -23,9 +23,6 @@ use crate::links;
 use crate::netlink::{self, Wanted};
 use crate::netns;
 
-/// Containers that are inspected at once.
-const INSPECTIONS: usize = 8;
-
 /// The label in which Docker Compose names a container's service.
 pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 
@@ -98,7 +95,7 @@ pub(super) struct Ports {
 
 /// A port that is in place, as far as we are concerned.
 pub(super) struct Attached {
-    pub(super) spec: PortSpec,
+    pub(super) spec: Arc<PortSpec>,
     pub(super) port: LinkName,
     pub(super) pid: u32,
     /// This look has put it there.
@@ -139,7 +136,7 @@ impl Error {
 
 impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
-        let inspections = Semaphore::new(INSPECTIONS).into();
+        let inspections = Semaphore::new(docker::REQUESTS).into();
         let gathering = Gathering::default();
         let registry = Arc::default();
         Self { docker, world, rules, registry, inspections, gathering }
@@ -419,7 +416,7 @@ fn ports(
         match (result, placed, specs.remove(&interface)) {
             (Err(error), _, spec) => ports.failed.push((interface, spec, error)),
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
-                let placed = done;
+                let (spec, placed) = (spec.into(), done);
                 ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });
             }
             (Ok(()), ..) => {}

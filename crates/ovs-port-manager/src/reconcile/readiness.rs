@@ -26,11 +26,13 @@ impl Reconciler {
                 false => Detection::Over,
             };
             let port = PortEntry { attached, ready: false, detection };
-            entry.ports.insert(key.interface.clone(), port);
+            entry.ports.insert(key.interface.clone(), port.into());
         } else if let Some(known) = entry.ports.get_mut(&key.interface) {
             // The configuration may have changed meanwhile, and with it what guards the port.
             let changed = known.attached.spec != attached.spec;
-            known.attached.spec = attached.spec;
+            if changed {
+                known.attached.spec = attached.spec;
+            }
             if let (true, true, Some(number)) =
                 (changed, known.ready, self.observer.world.switch.ofport(&port))
             {
@@ -47,10 +49,10 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
-        let Some(PortEntry { attached, ready, detection }) = entry.ports.get_mut(&key.interface)
-        else {
+        let Some(port) = entry.ports.get_mut(&key.interface) else {
             return;
         };
+        let PortEntry { attached, ready, detection } = &mut **port;
         let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
         let timer = Timer::Ready(key.clone());
         match readiness {
@@ -147,7 +149,8 @@ impl Reconciler {
     /// that has got another number than it asked for.
     fn guard(&mut self, key: &PortKey, ofport: i64) {
         let Some(entry) = self.entries.get(&key.container) else { return };
-        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else { return };
+        let Some(port) = entry.ports.get(&key.interface) else { return };
+        let attached = &port.attached;
         let spec = &attached.spec;
         let switch = &self.observer.world.switch;
         let guards = spec.guards(switch.bridge(&spec.bridge).unwrap_or(spec.bridge_datapath));
@@ -174,10 +177,10 @@ impl Reconciler {
     pub(super) fn still_waiting(&mut self, key: &PortKey) -> bool {
         let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else { return false };
-        let Some(PortEntry { attached, .. }) = entry.ports.get(&key.interface) else {
+        let Some(port) = entry.ports.get(&key.interface) else {
             return false;
         };
-        let Attached { spec, port, .. } = attached;
+        let Attached { spec, port, .. } = &port.attached;
         let again = entry.backoff.fail(fastrand::f64()).max(READY);
         let told = Some(Told::Waiting);
         let reason = "ovs-vswitchd has not taken the port";

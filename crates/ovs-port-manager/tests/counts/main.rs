@@ -66,8 +66,8 @@ fn an_attach_and_a_detach_cost() -> Result<()> {
         &expect![[r#"
             Counts {
                 inspections: 1,
-                netlink_calls: 3,
-                netlink_messages: 5,
+                netlink_calls: 2,
+                netlink_messages: 4,
                 transactions: 1,
                 bytes: 783,
             }
@@ -112,8 +112,8 @@ fn a_burst_of_containers_costs() -> Result<()> {
         &expect![[r#"
             Counts {
                 inspections: 50,
-                netlink_calls: 152,
-                netlink_messages: 252,
+                netlink_calls: 102,
+                netlink_messages: 202,
                 transactions: 1,
                 bytes: 650,
             }
