@@ -72,8 +72,12 @@ fn started_by_its_compose_file_it_attaches_restarts_and_detaches_containers() ->
     wait_ports(&lab, &two, 1)?;
     reach(&lab, "one", "10.0.0.2")?;
     reach(&lab, "one", "fd00::2")?;
-    let status = lab.docker(&["exec", DAEMON, "/ovs-port-manager", "status"])?;
-    ensure!(status.matches(" ready ").count() == 2, "{status}");
+    // It answers with 3 as long as a port is not ready.
+    wait_for("two ready ports", PATIENCE, || {
+        let status = lab.docker(&["exec", DAEMON, "/ovs-port-manager", "status"])?;
+        ensure!(status.matches(" ready ").count() == 2, "{status}");
+        Ok(Some(()))
+    })?;
 
     lab.docker(&["restart", "two"])?;
     wait_ports(&lab, &two, 1)?;
