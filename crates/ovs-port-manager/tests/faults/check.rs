@@ -14,7 +14,7 @@ use crate::world::World;
 pub(crate) const CONVERGENCE: Duration = Duration::from_secs(30);
 
 /// The columns that ovs-vswitchd itself writes (ovs-vswitchd.conf.db(5)). All others are configuration.
-const WRITTEN_BY_VSWITCHD: [&str; 23] = [
+const WRITTEN_BY_VSWITCHD: [&str; 24] = [
     "admin_state",
     "bfd_status",
     "cfm_fault",
@@ -24,6 +24,7 @@ const WRITTEN_BY_VSWITCHD: [&str; 23] = [
     "cfm_remote_mpids",
     "cfm_remote_opstate",
     "datapath_id",
+    "datapath_version",
     "duplex",
     "error",
     "ifindex",
