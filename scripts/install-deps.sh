@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests, the demo and the benchmarks run besides Rust itself:
-# a Docker engine, Open vSwitch, a static busybox and a few small tools.
+# Installs what the tests, the demo, the benchmarks and the check of the Debian package run besides Rust
+# itself: a Docker engine, Open vSwitch, a static busybox and a few small tools.
 #
 #   scripts/install-deps.sh           install what is missing (Debian and Ubuntu)
 #   scripts/install-deps.sh --check   only say what is missing; status 1 if anything is
@@ -39,6 +39,11 @@ ethtool       ethtool             sets offloads in test containers
 prometheus    prometheus          scrapes the metrics in tests
 promtool      prometheus          judges the metrics
 curl          curl                asks the daemon in the commands of docs/
+docker-compose docker-compose     starts the examples and the image in tests
+lintian       lintian             judges the Debian package
+systemd-analyze systemd           judges its unit
+/lib/systemd/systemd systemd      runs the unit, in a copy of the system
+readelf       binutils            tells that the shipped program is static
 unshare       util-linux          makes the namespaces of the tests
 nsenter       util-linux          enters them
 setpriv       util-linux          takes rights away in tests
@@ -61,6 +66,8 @@ has() {
     case $1 in
     # A dynamic busybox finds no libraries inside a container.
     busybox) command -v busybox >/dev/null && busybox_is_static ;;
+    # As a program of its own, or as a plug-in of the client.
+    docker-compose) command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1 ;;
     /*) [ -e "$1" ] ;;
     *) command -v "$1" >/dev/null ;;
     esac
@@ -86,6 +93,10 @@ packages_for() {
         # From Debian 13 on the client is a package of its own.
         if [ "$name" = docker ] && is_available docker-cli; then
             package=docker-cli
+        fi
+        # On Ubuntu the package of the plain name is the old one.
+        if [ "$name" = docker-compose ] && is_available docker-compose-v2; then
+            package=docker-compose-v2
         fi
         say "$package"
         # Without recommended packages gcc comes without the C library's headers and start files.

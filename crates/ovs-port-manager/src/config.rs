@@ -27,7 +27,7 @@ const PREFIX: &str = "OVS_PORT_MANAGER";
 pub(crate) const FILE_VARIABLE: &str = "OVS_PORT_MANAGER_CONFIG";
 
 /// Where the commands find the daemon.
-const CONTROL_SOCKET: &str = "/run/ovs-port-manager.sock";
+const CONTROL_SOCKET: &str = "/run/ovs-port-manager/control.sock";
 /// Where Prometheus finds it.
 const HTTP: &str = "127.0.0.1:9472";
 
@@ -108,7 +108,7 @@ pub(crate) struct Options {
     pub(crate) wait_for_services: Option<bool>,
 
     /// Socket that status and explain ask, none for no such socket
-    /// [default: /run/ovs-port-manager.sock]
+    /// [default: /run/ovs-port-manager/control.sock]
     #[arg(long, value_name = "PATH|none")]
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) control_socket: Option<ControlSocket>,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(crate) enum Error {
 }
 
 /// Listens at a path, mode 0660. It takes the place of what an earlier instance, or one that still runs,
-/// has left there.
+/// has left there. Where its folder is missing, it makes that, too.
 pub(crate) fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, Error> {
     let failed = |source| Error::Socket { path: path.to_owned(), source };
     let group = group.map(group_id).transpose()?;
@@ -25,15 +25,28 @@ pub(crate) fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, E
     draft.push(format!(".{}", std::process::id()));
     let draft = PathBuf::from(draft);
     let made = || -> io::Result<UnixListener> {
+        path.parent().map_or(Ok(()), make_folder)?;
         let _ = fs::remove_file(&draft);
         let listener = UnixListener::bind(&draft)?;
         fs::set_permissions(&draft, Permissions::from_mode(0o660))?;
-        chown(&draft, None, group)?;
+        // Where the group is the process's own, this takes no privilege.
+        if group.is_some_and(|group| fs::metadata(&draft).is_ok_and(|it| it.gid() != group)) {
+            chown(&draft, None, group)?;
+        }
         fs::rename(&draft, path)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     };
     made().inspect_err(|_| drop(fs::remove_file(&draft))).map_err(failed)
+}
+
+/// Makes a folder that everybody may look into, unless it is there.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A group by its name or number.
@@ -52,7 +65,6 @@ fn group_id(name: &str) -> Result<u32, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -60,11 +72,12 @@ mod tests {
     #[test]
     fn the_socket_is_for_its_group_and_replaces_an_older_one() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("it.sock");
+        let path = folder.path().join("made/it.sock");
         let older = listen(&path, None).unwrap();
         let newer = listen(&path, Some("0")).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o660);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path().join("made")).unwrap().count(), 1);
+        assert_eq!(fs::metadata(folder.path().join("made")).unwrap().mode() & 0o7777, 0o755);
         let _client = UnixStream::connect(&path).unwrap();
         assert!(newer.accept().is_ok() && older.accept().is_err());
     }
@@ -73,8 +86,8 @@ mod tests {
     fn what_cannot_be_made_is_told_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let told = |error: &Error| crate::error_chain::chain(error);
-        let error = listen(&folder.path().join("no/it.sock"), None).unwrap_err();
-        assert!(told(&error).contains("no/it.sock: No such file or directory"), "{error}");
+        let error = listen(&folder.path().join("no/such/it.sock"), None).unwrap_err();
+        assert!(told(&error).contains("no/such/it.sock: No such file or directory"), "{error}");
         let error = listen(&folder.path().join("it.sock"), Some("no-such-group")).unwrap_err();
         assert_eq!(told(&error), "there is no group no-such-group in /etc/group");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

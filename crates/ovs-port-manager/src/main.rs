@@ -25,6 +25,7 @@ mod netns;
 mod openflow;
 mod preflight;
 mod privileges;
+mod procfs;
 mod reconcile;
 mod service_manager;
 mod switch;

@@ -97,7 +97,12 @@ pub(crate) fn reduce(sockets: &[PathBuf]) -> Result<(), Error> {
         }
     }
     bound(kept, has)?;
-    set(CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })?;
+    let wanted =
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    // A service manager may have given it just these, and not let it call capset(2) then.
+    if wanted != has {
+        set(wanted)?;
+    }
     clear_ambient_capability_set().map_err(system("clear the ambient capabilities"))?;
     set_no_new_privs(true).map_err(system("set no_new_privs"))
 }

@@ -27,6 +27,20 @@ const PORTS: usize = 1_000;
 /// Upper bounds of the latency's buckets in seconds: a port takes some milliseconds, a bad day seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// Why an interface is refused, as the values of the label `reason`.
+const REASONS: [&str; 10] = [
+    "host_network",
+    "container_network",
+    "foreign_port",
+    "mirror_port",
+    "image_labels",
+    "policy",
+    "taken",
+    "no_pool",
+    "pool_exhausted",
+    "misfit",
+];
+
 /// What the way of one container to its new port took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Latency {
@@ -87,8 +101,15 @@ impl Metrics {
         registry.register("refusals", help, metrics.refusals.clone());
         let help = "From the event of a container to its port, by part of the way";
         registry.register_with_unit("attach", help, Unit::Seconds, metrics.latency.clone());
+        // Prometheus sees an increase only from a value that it has seen: there is one before the first event.
         for service in ["docker", "ovsdb"] {
             let _ = metrics.reconnects.get_or_create(&vec![("service", service.to_owned())]);
+        }
+        for label in labels::LABELS.iter().map(|label| label.key).chain(["unknown"]) {
+            let _ = metrics.mistakes.get_or_create(&vec![("label", label.to_owned())]);
+        }
+        for reason in REASONS {
+            let _ = metrics.refusals.get_or_create(&vec![("reason", reason.to_owned())]);
         }
         Self { registry, ..metrics }
     }

@@ -15,7 +15,7 @@ use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, R
 
 use super::connection::{Connection, Request};
 use super::{Error, address, route};
-use crate::ethtool;
+use crate::{ethtool, procfs};
 
 /// How long the detection of duplicate addresses may take: a random delay of up to a second and a second's wait for
 /// an answer (RFC 4862, section 5.4.2), and as much again for a busy machine.
@@ -172,7 +172,7 @@ fn enable_ipv6(name: &LinkName) -> Result<(), Error> {
     let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
     match fs::read(&path) {
         Ok(value) if value.first() == Some(&b'0') => Ok(()),
-        Ok(_) => fs::write(&path, "0"),
+        Ok(_) => procfs::write(&path, "0"),
         // A kernel without IPv6 has no such file: the address itself will be refused.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

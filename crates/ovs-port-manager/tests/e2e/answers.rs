@@ -220,7 +220,7 @@ fn without_a_daemon_status_and_plan_ask_docker_and_open_vswitch() -> Result<()> 
     let lab = Lab::start()?;
     let healthy = populate(&lab)?;
     expect![[r#"
-        no daemon at /run/ovs-port-manager.sock: it does not run, or has another control socket (--control-socket); this is what Docker and Open vSwitch say
+        no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket); this is what Docker and Open vSwitch say
         CONTAINER INTERFACE BRIDGE SETTINGS ADDRESSES MAC PORT OFPORT LINK RX TX PHASE SINCE
         healthy eth1 ovsbr0 tag=100 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a - - - - - missing -
         mistaken - - - - - - - - - - mistaken -
@@ -253,7 +253,7 @@ fn without_a_daemon_status_and_plan_ask_docker_and_open_vswitch() -> Result<()> 
     daemon.wait_log("port is ready", PATIENCE)?;
     drop(daemon);
     expect![[r#"
-        no daemon at /run/ovs-port-manager.sock: it does not run, or has another control socket (--control-socket); this is what Docker and Open vSwitch say
+        no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket); this is what Docker and Open vSwitch say
         CONTAINER INTERFACE BRIDGE SETTINGS ADDRESSES MAC PORT OFPORT LINK RX TX PHASE SINCE
         healthy eth1 ovsbr0 tag=100 10.0.0.1/24,fd00::1/64 b6:a6:06:3a:bc:2a PORT 1 up NUMBER NUMBER ready -
         [0]

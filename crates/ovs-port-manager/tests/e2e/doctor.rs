@@ -76,7 +76,7 @@ fn each_thing_that_is_missing_is_told_with_what_to_do() -> Result<()> {
         problem open vswitch ovs-vswitchd does not run: ports are in the database and forward nothing
         start it (systemctl start openvswitch-switch)
         ok bridge ovsbr0 is not there; the first container makes it
-        warning daemon no daemon at /run/ovs-port-manager.sock: it does not run, or has another control socket (--control-socket)
+        warning daemon no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket)
         containers get no ports until it runs (ovs-port-manager run)
         [3]
     "#]],
@@ -127,7 +127,7 @@ fn what_is_left_over_and_what_others_have_made_is_told() -> Result<()> {
         ok bridge ovsbr0, datapath_type netdev
         warning port ovs-vswitchd cannot use lost: could not open network device lost (No such device)
         if nobody needs it: ovs-vsctl del-port lost
-        warning daemon no daemon at /run/ovs-port-manager.sock: it does not run, or has another control socket (--control-socket)
+        warning daemon no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket)
         containers get no ports until it runs (ovs-port-manager run)
         warning stale of ours, for container ID: del-port ovsbr0 PORT
         the daemon does it when it runs

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use lab::{Daemon, Lab};
@@ -13,30 +13,38 @@ use crate::stage::{self, PATIENCE, PROGRAM, ping, wait_ready};
 const NEEDED: u64 = 1 << 11 | 1 << 12 | 1 << 13 | 1 << 19 | 1 << 21;
 const DAC_OVERRIDE: u64 = 1 << 1;
 
-/// A line of the `status` of one of the daemon's threads.
-fn status(thread: &Path, line: &str) -> Result<String> {
-    let text = fs::read_to_string(thread.join("status"))?;
-    let found = text.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
-    Ok(found.with_context(|| format!("no {line} in {text}"))?.trim().to_owned())
+/// A line of a thread's `status`.
+fn line<'a>(status: &'a str, name: &str) -> Result<&'a str> {
+    let found = status.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(':'));
+    Ok(found.with_context(|| format!("no {name} in {status}"))?.trim())
 }
 
-fn threads(daemon: &Daemon) -> Result<Vec<PathBuf>> {
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid()))?;
-    tasks.map(|task| Ok(task?.path())).collect()
+/// The `status` of each of the daemon's threads.
+fn threads(daemon: &Daemon) -> Result<Vec<String>> {
+    let mut threads = Vec::new();
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.pid()))? {
+        match fs::read_to_string(task?.path().join("status")) {
+            Ok(status) => threads.push(status),
+            // One that had work to do may have ended by now.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(threads)
 }
 
 fn ensure_capabilities(daemon: &Daemon, expected: u64) -> Result<()> {
     let threads = threads(daemon)?;
     ensure!(threads.len() > 1, "the daemon has more than one thread");
-    for thread in threads {
+    for status in threads {
         let set =
-            |name: &str| -> Result<u64> { Ok(u64::from_str_radix(&status(&thread, name)?, 16)?) };
+            |name: &str| -> Result<u64> { Ok(u64::from_str_radix(line(&status, name)?, 16)?) };
         for name in ["CapPrm", "CapEff", "CapBnd"] {
             let has = set(name)?;
             ensure!(has == expected, "{name} is {has:#x}, not {expected:#x}");
         }
         ensure!(set("CapInh")? == 0 && set("CapAmb")? == 0);
-        ensure!(status(&thread, "NoNewPrivs")? == "1");
+        ensure!(line(&status, "NoNewPrivs")? == "1");
     }
     Ok(())
 }
