@@ -10,7 +10,7 @@ mod look;
 mod readiness;
 mod timers;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ struct Entry {
     /// What it was last said not to get, in which start, so that it is said once.
     denied: Option<(Start, Vec<Denial>)>,
     /// Its ports, by the names of the interfaces inside the container.
-    ports: BTreeMap<LinkName, Box<PortEntry>>,
+    ports: HashMap<LinkName, Box<PortEntry>>,
     /// Of which start it was told that labels of the image do not count.
     ignored: Option<Start>,
     /// How many of its interfaces the last look could not give their ports.

@@ -88,7 +88,10 @@ impl Switch {
             .table::<Port>()
             .table::<Interface>()
             .table::<Qos>()
-            .table::<Mirror>();
+            .table::<Mirror>()
+            .index_external_id(key::CONTAINER_ID)
+            .index_external_id(key::OWNER)
+            .index_external_id(by_hand::CONTAINER);
         let client = Client::connect(endpoint.clone(), monitor).await?;
         Ok(Self { client, endpoint: endpoint.clone(), creating: Arc::default(), lock: None })
     }

@@ -92,6 +92,7 @@ fn read(frame: &[u8]) {
 /// the rows, and the changes told must lead from one state to the next.
 pub fn fold(input: &[u8]) {
     let monitor = Monitor::new("db").table::<Port>().table::<Interface>().table::<Bridge>();
+    let monitor = monitor.index_external_id("k");
     let mut replica = monitor.empty_replica();
     let mut changes = replica.table_mut::<Port>().subscribe();
     let mut followed: BTreeMap<Uuid, Arc<Port>> = BTreeMap::new();

@@ -18,7 +18,8 @@ use crate::table::{AnyTable, Table};
 /// let internal = Filter::any([Interface::TYPE.eq("internal")])?;
 /// let monitor = Monitor::new("Open_vSwitch")
 ///     .table::<Bridge>()
-///     .table_where::<Interface>(internal);
+///     .table_where::<Interface>(internal)
+///     .index_external_id("container_id");
 /// # Ok(())
 /// # }
 /// # example().unwrap();
@@ -27,6 +28,8 @@ use crate::table::{AnyTable, Table};
 pub struct Monitor {
     database: String,
     tables: Vec<Wanted>,
+    /// Keys of `external_ids` by whose values rows are to be found.
+    keys: Vec<&'static str>,
 }
 
 /// A table and what is wanted of it.
@@ -35,7 +38,7 @@ struct Wanted {
     table: &'static str,
     columns: &'static [&'static str],
     rows: Terms,
-    empty: fn() -> Box<dyn AnyTable>,
+    empty: fn(&[&'static str]) -> Box<dyn AnyTable>,
 }
 
 /// The server's schema lacks something that a row type needs.
@@ -70,7 +73,7 @@ pub enum SchemaMismatch {
 impl Monitor {
     /// Follows no table yet. A client without tables can still [`transact`](crate::Client::transact).
     pub fn new(database: impl Into<String>) -> Self {
-        Self { database: database.into(), tables: Vec::new() }
+        Self { database: database.into(), tables: Vec::new(), keys: Vec::new() }
     }
 
     /// Follows the rows `R` as well.
@@ -86,13 +89,24 @@ impl Monitor {
     #[must_use]
     pub fn table_where<R: Row>(mut self, filter: Filter<R>) -> Self {
         if self.tables.iter().all(|wanted| wanted.table != R::TABLE) {
-            let empty = || Box::new(Table::<R>::new()) as Box<dyn AnyTable>;
+            let empty = |keys: &[_]| Box::new(Table::<R>::new(keys)) as Box<dyn AnyTable>;
             self.tables.push(Wanted {
                 table: R::TABLE,
                 columns: R::COLUMNS,
                 rows: filter.into_terms(),
                 empty,
             });
+        }
+        self
+    }
+
+    /// Keeps an index of all tables by the values of this key of `external_ids`.
+    ///
+    /// [`Table::by_external_id`](crate::Table::by_external_id) finds rows by any key; by others it goes over all rows.
+    #[must_use]
+    pub fn index_external_id(mut self, key: &'static str) -> Self {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
         }
         self
     }
@@ -115,7 +129,8 @@ impl Monitor {
 
     /// A replica of these tables, without rows.
     pub(crate) fn empty_replica(&self) -> Replica {
-        Replica::new(self.tables.iter().map(|wanted| (wanted.table, (wanted.empty)())))
+        let empty = |wanted: &Wanted| (wanted.table, (wanted.empty)(&self.keys));
+        Replica::new(self.tables.iter().map(empty))
     }
 
     /// Whether the schema has all that is wanted.

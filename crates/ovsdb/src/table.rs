@@ -3,7 +3,7 @@
 //! Pure but for the channels of its subscribers. Knows nothing of connections.
 
 use std::any::{Any, type_name};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -45,19 +45,21 @@ pub struct Change<R> {
 pub struct Table<R> {
     rows: Rows<R>,
     names: HashMap<String, Uuid>,
-    external_ids: ExternalIds,
+    /// By the keys that are indexed.
+    external_ids: HashMap<&'static str, Values>,
     subscribers: Vec<mpsc::UnboundedSender<Change<R>>>,
 }
 
-/// Which rows have a pair of key and value among their `external_ids`, in order: mostly one.
-type ExternalIds = HashMap<String, HashMap<String, Vec<Uuid>>>;
+/// Which rows have a value for a key of `external_ids`, in order: mostly one.
+type Values = HashMap<String, Vec<Uuid>>;
 
 impl<R: Row> Table<R> {
-    pub(crate) fn new() -> Self {
+    /// Without rows, with indexes by these keys of `external_ids`.
+    pub(crate) fn new(keys: &[&'static str]) -> Self {
         Self {
             rows: HashMap::new(),
             names: HashMap::new(),
-            external_ids: HashMap::new(),
+            external_ids: keys.iter().map(|key| (*key, HashMap::new())).collect(),
             subscribers: Vec::new(),
         }
     }
@@ -88,9 +90,21 @@ impl<R: Row> Table<R> {
     }
 
     /// The rows that have this pair among their `external_ids`, in the order of their UUIDs.
+    ///
+    /// Goes over all rows, unless the key is indexed
+    /// ([`Monitor::index_external_id`](crate::Monitor::index_external_id)).
     pub fn by_external_id(&self, key: &str, value: &str) -> impl Iterator<Item = &Arc<R>> {
-        let uuids = self.external_ids.get(key).and_then(|values| values.get(value));
-        uuids.into_iter().flatten().filter_map(|uuid| self.rows.get(uuid))
+        let index = self.external_ids.get(key);
+        let indexed = index.and_then(|values| values.get(value)).into_iter().flatten();
+        let has = |row: &&Arc<R>| {
+            row.external_ids().and_then(|ids| ids.get(key)).is_some_and(|found| found == value)
+        };
+        let mut others: Vec<_> = match index {
+            Some(_) => Vec::new(),
+            None => self.rows.values().filter(has).collect(),
+        };
+        others.sort_unstable_by_key(|row| row.uuid());
+        indexed.filter_map(|uuid| self.rows.get(uuid)).chain(others)
     }
 
     /// All changes from now on, after the rows already there as inserts.
@@ -134,15 +148,17 @@ impl<R: Row> Table<R> {
                 self.names.insert(name.to_owned(), uuid);
             }
         }
-        let old_ids = old.and_then(R::external_ids);
-        let new_ids = new.and_then(R::external_ids);
-        if old_ids != new_ids {
-            for (key, value) in missing(old_ids, new_ids) {
-                remove(&mut self.external_ids, key, value, uuid);
+        for (key, values) in &mut self.external_ids {
+            let value = |row: Option<&R>| row.and_then(R::external_ids)?.get(*key).cloned();
+            let (old, new) = (value(old), value(new));
+            if old == new {
+                continue;
             }
-            for (key, value) in missing(new_ids, old_ids) {
-                let values = self.external_ids.entry(key.clone()).or_default();
-                let uuids = values.entry(value.clone()).or_default();
+            if let Some(old) = old {
+                remove(values, &old, uuid);
+            }
+            if let Some(new) = new {
+                let uuids = values.entry(new).or_insert_with(|| Vec::with_capacity(1));
                 if let Err(place) = uuids.binary_search(&uuid) {
                     uuids.insert(place, uuid);
                 }
@@ -151,21 +167,8 @@ impl<R: Row> Table<R> {
     }
 }
 
-/// The pairs of `from` that `other` lacks.
-fn missing<'a>(
-    from: Option<&'a BTreeMap<String, String>>,
-    other: Option<&'a BTreeMap<String, String>>,
-) -> impl Iterator<Item = (&'a String, &'a String)> {
-    from.into_iter()
-        .flatten()
-        .filter(move |(key, value)| other.and_then(|other| other.get(*key)) != Some(*value))
-}
-
-/// Forgets that a row has a pair, and forgets keys and values that no row has any more.
-fn remove(index: &mut ExternalIds, key: &str, value: &str, uuid: Uuid) {
-    let Some(values) = index.get_mut(key) else {
-        return;
-    };
+/// Forgets that a row has a value, and forgets values that no row has any more.
+fn remove(values: &mut Values, value: &str, uuid: Uuid) {
     let Some(uuids) = values.get_mut(value) else {
         return;
     };
@@ -174,9 +177,6 @@ fn remove(index: &mut ExternalIds, key: &str, value: &str, uuid: Uuid) {
     }
     if uuids.is_empty() {
         values.remove(value);
-    }
-    if values.is_empty() {
-        index.remove(key);
     }
 }
 

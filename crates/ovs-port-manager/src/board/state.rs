@@ -1,6 +1,6 @@
 //! What is known, and how it changes. No IO, no clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -62,7 +62,7 @@ pub(super) struct State {
 struct Container {
     name: String,
     service: Option<String>,
-    ports: BTreeMap<LinkName, Box<Port>>,
+    ports: HashMap<LinkName, Box<Port>>,
     denials: Vec<Denial>,
     denied_since: Option<SystemTime>,
     trouble: Option<Trouble>,

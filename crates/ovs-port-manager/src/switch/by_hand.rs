@@ -11,7 +11,7 @@ use super::{Error, Switch, is_ours, key};
 /// The value of `external_ids:owner` of a port that a command has made.
 const BY_HAND: &str = "ovs-port-manager/by-hand";
 /// The key for the full id of its container; `container_id` is what the command was given.
-const BY_HAND_CONTAINER: &str = "by_hand_container";
+pub(super) const CONTAINER: &str = "by_hand_container";
 
 /// A port that a command may be about.
 pub(crate) struct NamedPort {
@@ -37,7 +37,7 @@ impl Switch {
     pub(crate) fn named(&self, id: Option<&ContainerId>, words: &[&str]) -> Vec<NamedPort> {
         let names = |ids: &BTreeMap<String, String>| {
             let given = ids.get(key::CONTAINER_ID).map(String::as_str);
-            let full = ids.get(BY_HAND_CONTAINER).map(String::as_str);
+            let full = ids.get(CONTAINER).map(String::as_str);
             let id = id.map(ContainerId::as_str);
             id.is_some() && (given == id || full == id)
                 || given.is_some_and(|it| words.contains(&it))
@@ -62,7 +62,7 @@ impl Switch {
     pub(crate) fn by_hand_of(&self, container: &ContainerId) -> Vec<ByHandPort> {
         self.client.read(|replica| {
             let rows = replica.table::<Interface>();
-            rows.by_external_id(BY_HAND_CONTAINER, container.as_str())
+            rows.by_external_id(CONTAINER, container.as_str())
                 .filter(|row| is_by_hand(&row.external_ids))
                 .filter_map(|row| {
                     let ids = &row.external_ids;
@@ -81,7 +81,7 @@ impl Switch {
     pub(crate) fn by_hand_containers(&self) -> HashSet<ContainerId> {
         self.client.read(|replica| {
             let rows = replica.table::<Interface>().by_external_id(key::OWNER, BY_HAND);
-            rows.filter_map(|row| row.external_ids.get(BY_HAND_CONTAINER)?.parse().ok()).collect()
+            rows.filter_map(|row| row.external_ids.get(CONTAINER)?.parse().ok()).collect()
         })
     }
 
@@ -123,7 +123,7 @@ impl ByHandIds<'_> {
             (key::CONTAINER_ID, self.given),
             (key::CONTAINER_IFACE, self.interface.as_str()),
             (key::CONTAINER_START, &self.start.0),
-            (BY_HAND_CONTAINER, self.container.as_str()),
+            (CONTAINER, self.container.as_str()),
             (key::OWNER, BY_HAND),
         ];
         ids.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()

@@ -14,7 +14,9 @@ use crate::tables::{Bridge, Port};
 type Model = BTreeMap<Uuid, (String, Option<i64>, BTreeMap<String, String>)>;
 
 fn replica() -> Replica {
-    Monitor::new("db").table::<Port>().table::<Bridge>().empty_replica()
+    let monitor = Monitor::new("db").table::<Port>().table::<Bridge>();
+    // By one key rows are found by an index, by the other they are looked for.
+    monitor.index_external_id("a").empty_replica()
 }
 
 fn fold(replica: &mut Replica, updates: &Json) -> Result<(), FoldError> {
