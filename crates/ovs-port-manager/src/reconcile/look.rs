@@ -316,7 +316,7 @@ impl Observer {
     ) -> Result<(), apply::Error> {
         for (interface, step) in clear(&self.world.switch.by_hand_of(subject.id), running) {
             let begun = Instant::now();
-            let result = self.world.apply(subject, &step).await;
+            let result = Box::pin(self.world.apply(subject, &step)).await;
             let error = result.as_ref().err().map(|error| chain(error));
             tried.push((interface, step, begun.elapsed(), error));
             result?;
