@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::API_DEFAULT_VERSION;
@@ -18,7 +18,7 @@ use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::StreamExt;
 use port_plan::{Backoff, Container, ContainerId, Network, Start, State, labels};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
@@ -92,11 +92,14 @@ pub(crate) enum Event {
 pub(crate) struct Docker {
     client: bollard::Docker,
     endpoint: Endpoint,
-    images: Arc<Mutex<HashMap<String, Labels>>>,
+    images: Arc<Mutex<HashMap<String, Image>>>,
 }
 
 /// The labels of an image.
 type Labels = BTreeMap<String, String>;
+
+/// The labels of an image, as soon as somebody has asked for them.
+type Image = Arc<OnceCell<Labels>>;
 
 impl Docker {
     /// Connects and makes sure that the engine answers.
@@ -232,23 +235,22 @@ impl Docker {
     /// The labels of an image. An image of an id never changes, so each is asked for once.
     async fn image_labels(&self, id: Option<String>) -> Result<Labels, Error> {
         let id = id.ok_or_else(|| self.incomplete("an image"))?;
-        if let Some(labels) = self.images().get(&id) {
-            return Ok(labels.clone());
-        }
-        let image = self.ask("inspect an image", self.client.inspect_image(&id)).await?;
-        let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
-        let labels: Labels = labels.into_iter().filter(|(name, _)| is_ours(name)).collect();
-        let mut images = self.images();
-        if images.len() >= IMAGES {
-            images.clear();
-        }
-        images.insert(id, labels.clone());
-        Ok(labels)
+        let image = self.image(&id);
+        let ask = async || {
+            let image = self.ask("inspect an image", self.client.inspect_image(&id)).await?;
+            let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+            Ok(labels.into_iter().filter(|(name, _)| is_ours(name)).collect())
+        };
+        image.get_or_try_init(ask).await.cloned()
     }
 
-    fn images(&self) -> MutexGuard<'_, HashMap<String, Labels>> {
+    fn image(&self, id: &str) -> Image {
         // Every change of the map is a single call: a panic elsewhere leaves it whole.
-        self.images.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if images.len() >= IMAGES && !images.contains_key(id) {
+            images.clear();
+        }
+        Arc::clone(images.entry(id.to_owned()).or_default())
     }
 
     async fn container(&self, response: ContainerInspectResponse) -> Result<Container, Error> {
