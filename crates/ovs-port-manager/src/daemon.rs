@@ -149,7 +149,9 @@ pub(crate) async fn try_connect(config: &Config) -> anyhow::Result<(Switch, Dock
         preflight::ovsdb_socket(path)?;
     }
     preflight::docker_socket(config.docker.path())?;
-    Ok((Switch::connect(&config.ovsdb).await?, Docker::connect(&config.docker).await?))
+    let (switch, docker) =
+        tokio::join!(Switch::connect(&config.ovsdb), Docker::connect(&config.docker));
+    Ok((switch?, docker?))
 }
 
 /// Turns signals into what the loop understands.
