@@ -109,10 +109,10 @@ impl World {
                 self.links.delete(subject.id, link).await?;
                 link
             }
-            Step::AddPort { bridge, port, config, guards, key, container_name, start } => {
+            Step::AddPort { bridge, port, config, guards, key, container_name, start, leases } => {
                 let ids = switch::Ids { key, container_name, start };
                 let config = self.guarded(bridge, config, guards).await?;
-                let added = self.switch.add_port(bridge, port, &config, &ids).await;
+                let added = self.switch.add_port(bridge, port, &config, &ids, leases).await;
                 if let (Err(_), Some(number), false) =
                     (&added, config.ofport_request, guards.is_empty())
                 {

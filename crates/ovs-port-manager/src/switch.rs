@@ -5,6 +5,7 @@
 mod by_hand;
 mod columns;
 mod inventory;
+mod lease;
 mod port;
 
 use std::collections::{BTreeMap, HashSet};

@@ -277,6 +277,7 @@ fn port(
         mtu,
         addresses,
         detect_duplicates: addressing != Addressing::Auto,
+        leased: addressing == Addressing::Auto,
         routes,
     }
 }
@@ -311,7 +312,8 @@ impl fmt::Display for Refusal {
             }
             Self::PoolExhausted(pool) => write!(
                 f,
-                "all addresses of the pool {pool} are taken; one is granted once a container has stopped"
+                "all addresses of the pool {pool} are taken, or kept for stopped containers; one is granted once a \
+                 container is removed"
             ),
             Self::Misfit(problem) => f.write_str(problem),
             Self::ForeignPort(port) => write!(

@@ -15,6 +15,7 @@ mod desired;
 mod glob;
 mod kilobits;
 pub mod labels;
+mod lease;
 mod link_name;
 mod mac;
 mod observed;
@@ -38,6 +39,7 @@ pub use desired::{Desired, DesiredPorts, Refusal};
 pub use glob::Glob;
 pub use kilobits::{InvalidKilobits, Kilobits};
 pub use labels::Mistake;
+pub use lease::Lease;
 pub use link_name::{InvalidLinkName, LinkName};
 pub use mac::{InvalidMac, InvalidMacPrefix, MacAddress, MacPrefix};
 pub use observed::{

@@ -205,6 +205,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         mtu,
         addresses,
         detect_duplicates,
+        leased: _,
         routes,
     } = spec;
     let there = observed.bridges.get(bridge).copied();
@@ -230,6 +231,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         key: key.clone(),
         container_name: container_name.clone(),
         start: start.clone(),
+        leases: spec.leases(),
     };
     let missing = there.is_none().then_some(add_bridge);
     missing.into_iter().chain([add_link, add_port]).collect()

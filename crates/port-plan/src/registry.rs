@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::container::ContainerId;
+use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::observed::ObservedPort;
@@ -59,6 +60,8 @@ pub struct Registry {
     holders: BTreeMap<Claim, Holder>,
     /// The same by container, so that one container's end costs no walk over all.
     held: BTreeMap<ContainerId, Vec<Claim>>,
+    /// Addresses that are kept for containers that exist, whether they run or not.
+    leases: BTreeMap<Claim, Holder>,
     waiting: BTreeMap<Awaited, Vec<ContainerId>>,
 }
 
@@ -84,6 +87,25 @@ impl Registry {
         }
     }
 
+    /// Learns that an address is kept for a container.
+    pub fn learn_lease(&mut self, lease: Lease) {
+        self.leases.insert(lease.claim(), lease.holder);
+    }
+
+    /// Whether an address is kept for this container.
+    pub fn has_leases(&self, container: &ContainerId) -> bool {
+        self.leases.values().any(|holder| holder.key.container == *container)
+    }
+
+    /// A container exists no more: what was kept for it is free. Returns who waited for that.
+    pub fn release(&mut self, container: &ContainerId) -> Vec<ContainerId> {
+        let kept = std::mem::take(&mut self.leases);
+        let (freed, kept) = kept.into_iter().partition(|(_, by)| by.key.container == *container);
+        self.leases = kept;
+        let freed: BTreeMap<_, _> = freed;
+        self.wake(container, freed.into_keys())
+    }
+
     /// Takes all that a port needs, or nothing; then the container is told of when it may try again.
     ///
     /// # Errors
@@ -94,7 +116,7 @@ impl Registry {
         let taken =
             |claim: &&Claim| self.holder(claim).is_some_and(|holder| holder.key != spec.key);
         if let Some(claim) = claims.iter().find(taken)
-            && let Some(holder) = self.holders.get(claim)
+            && let Some(holder) = self.holder(claim)
         {
             let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
             self.wait(Awaited::Claim(claim.clone()), &spec.key.container);
@@ -103,6 +125,9 @@ impl Registry {
         let holder = Holder { key: spec.key.clone(), container_name: spec.container_name.clone() };
         for claim in claims {
             self.take(claim, holder.clone());
+        }
+        for lease in spec.leases() {
+            self.learn_lease(lease);
         }
         Ok(())
     }
@@ -155,12 +180,23 @@ impl Registry {
         for claim in &freed {
             self.holders.remove(claim);
         }
+        let leased = |claim: &Claim| self.leases.contains_key(claim);
+        let freed: Vec<_> = freed.into_iter().filter(|claim| !leased(claim)).collect();
+        self.wake(container, freed.into_iter())
+    }
+
+    /// Who waited for something that is free now, the first first.
+    fn wake(
+        &mut self,
+        container: &ContainerId,
+        freed: impl Iterator<Item = Claim>,
+    ) -> Vec<ContainerId> {
         let mut woken = Vec::new();
         let any = |claim: &Claim| match claim {
             Claim::Address { bridge, vlan, .. } => Some(Awaited::Address(bridge.clone(), *vlan)),
             Claim::Mac { .. } => None,
         };
-        let freed = freed.into_iter().flat_map(|claim| [any(&claim), Some(Awaited::Claim(claim))]);
+        let freed = freed.flat_map(|claim| [any(&claim), Some(Awaited::Claim(claim))]);
         for awaited in freed.flatten() {
             for waiter in self.waiting.remove(&awaited).unwrap_or_default() {
                 if waiter != *container && !woken.contains(&waiter) {
@@ -180,7 +216,7 @@ impl Registry {
     }
 
     fn holder(&self, claim: &Claim) -> Option<&Holder> {
-        self.holders.get(claim)
+        self.holders.get(claim).or_else(|| self.leases.get(claim))
     }
 }
 

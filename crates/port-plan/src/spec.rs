@@ -6,9 +6,11 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 use crate::container::{ContainerId, Start};
+use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
+use crate::registry::Holder;
 use crate::route::Route;
 use crate::security::{self, Guards};
 
@@ -84,6 +86,19 @@ impl PortSpec {
         }
     }
 
+    /// The addresses that are to be kept for its container.
+    pub fn leases(&self) -> Vec<Lease> {
+        let (key, container_name) = (self.key.clone(), self.container_name.clone());
+        let holder = Holder { key, container_name };
+        let lease = |net: &IpNet| Lease {
+            bridge: self.bridge.clone(),
+            vlan: self.config.tag,
+            address: net.addr(),
+            holder: holder.clone(),
+        };
+        self.addresses.iter().filter(|_| self.leased).map(lease).collect()
+    }
+
     /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
     pub fn awaits_detection(&self) -> bool {
         self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())
@@ -116,6 +131,8 @@ pub struct PortSpec {
     /// Whether to find out first that no other host of the link has its IPv6 addresses (RFC 4862, section 5.4).
     /// Those from a pool are known to be free.
     pub detect_duplicates: bool,
+    /// Whether its addresses are from pools, to be kept for the container.
+    pub leased: bool,
     /// Routes through the interface, default ones among them.
     pub routes: Vec<Route>,
 }

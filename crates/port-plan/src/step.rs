@@ -5,6 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use crate::container::Start;
+use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::observed::{Leftover, LeftoverRow};
@@ -50,6 +51,8 @@ pub enum Step {
         container_name: String,
         /// Which start of the container it is for.
         start: Start,
+        /// The addresses to be kept for the container.
+        leases: Vec<Lease>,
     },
     /// Put right what has changed of a port's rows, in one transaction.
     SetPort {
@@ -151,7 +154,7 @@ impl fmt::Display for Step {
             Self::AddLink(link) => link.fmt(f),
             Self::SetLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
-            Self::AddPort { bridge, port, config, guards, key: _, container_name: _, start: _ } => {
+            Self::AddPort { bridge, port, config, guards, .. } => {
                 write!(f, "add-port {bridge} {port}")?;
                 let mut given = config.given().into_iter().filter(|column| !column.is_mark());
                 given.try_for_each(|column| write!(f, " {column}"))?;

@@ -138,6 +138,7 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         mtu,
         addresses,
         detect_duplicates: _,
+        leased: _,
         routes,
     } = spec;
     let port = preview.observed.ports.iter().find(|port| port.key == *key);

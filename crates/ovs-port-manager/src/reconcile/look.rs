@@ -190,6 +190,7 @@ impl Observer {
             seen.ignored = start.zip(self.ignored_labels(container));
         }
         // Many looks may wait for each other from here on.
+        let exists = container.is_some();
         drop(container);
         let observed = self.observe(id, &desired, running.as_ref(), wanted).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
@@ -207,6 +208,9 @@ impl Observer {
             if matches!(desired, Desired::Nothing) {
                 registry.leave(id);
             }
+        }
+        if !exists {
+            self.release(id, woken).await?;
         }
         let latencies: Vec<_> = outcomes.iter().map(|one| one.latency(inspected)).collect();
         seen.steps = outcomes.iter_mut().flat_map(|one| std::mem::take(&mut one.tried)).collect();
@@ -258,6 +262,9 @@ impl Observer {
         for (port, container_name) in self.world.switch.ports() {
             registry.learn(&port, &container_name);
         }
+        for lease in self.world.switch.leases() {
+            registry.learn_lease(lease);
+        }
     }
 
     /// Carries out the plan of each interface until a step of it fails, all at the same time.
@@ -291,6 +298,19 @@ impl Observer {
             }
         }
         outcome
+    }
+
+    /// Frees the addresses that were kept for a container that exists no more; adds who has waited for one.
+    async fn release(
+        &self,
+        id: &ContainerId,
+        woken: &mut Vec<ContainerId>,
+    ) -> Result<(), apply::Error> {
+        if self.registry().has_leases(id) {
+            self.world.switch.release(id).await?;
+            woken.extend(self.registry().release(id));
+        }
+        Ok(())
     }
 
     /// What commands have made for starts of a container that are over, as steps that take it away.
@@ -370,7 +390,10 @@ impl Observer {
         let labelled = self.docker.list().await?;
         let attached = self.world.switch.containers();
         let by_hand = self.world.switch.by_hand_containers();
-        Ok(linked.into_iter().chain(labelled).chain(attached).chain(by_hand).collect())
+        let leases = self.world.switch.leases();
+        let leased = leases.into_iter().map(|lease| lease.holder.key.container);
+        let ours = attached.into_iter().chain(by_hand).chain(leased);
+        Ok(linked.into_iter().chain(labelled).chain(ours).collect())
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{Insert, Mutation, Ref, Replica, Transaction, Update, Uuid};
-use port_plan::{Kilobits, Leftover, LeftoverRow, LinkName, PortColumn, PortConfig, PortKey};
+use port_plan::{
+    Kilobits, Lease, Leftover, LeftoverRow, LinkName, PortColumn, PortConfig, PortKey,
+};
 
 use super::columns::{self, Columns};
-use super::{Error, Ids, Switch, is_ours, marks};
+use super::{Error, Ids, Switch, is_ours, lease, marks};
 
 impl Switch {
     /// Puts a link on a bridge: all its rows, tag included, in one transaction.
@@ -17,6 +19,7 @@ impl Switch {
         port: &LinkName,
         config: &PortConfig,
         ids: &Ids<'_>,
+        leases: &[Lease],
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
         let Columns { port: mut columns, interface, egress_rate, mirror, marks } =
@@ -41,6 +44,9 @@ impl Switch {
         let bridges = tx.mutate(on, Mutation::insert(Bridge::PORTS, [row]));
         if let Some(Some(output)) = mirror {
             self.insert_mirror(&mut tx, bridge, port, row, &output, ids.key)?;
+        }
+        for lease in leases {
+            lease::insert(&mut tx, lease);
         }
         let reply = self.transact(tx, || format!("add port {port} to {bridge}")).await?;
         // Without a bridge to refer to them, the server has dropped the rows again.

@@ -90,7 +90,7 @@ fn of_many_that_want_one_address_at_once_one_gets_it() -> Result<()> {
 }
 
 #[test]
-fn a_pool_of_five_serves_five_of_six_and_the_sixth_after_one_has_stopped() -> Result<()> {
+fn a_pool_of_five_serves_five_of_six_and_the_sixth_after_one_was_removed() -> Result<()> {
     let (lab, daemon) = start_configured(
         "pools:\n  - prefix: 10.0.0.0/24\n    range: 10.0.0.11-10.0.0.15\n    gateway: 10.0.0.254\n",
     )?;
@@ -112,15 +112,40 @@ fn a_pool_of_five_serves_five_of_six_and_the_sixth_after_one_has_stopped() -> Re
     // The addresses are kept where the daemon finds them again.
     let before = address(&lab, "web1")?;
     drop(daemon);
-    let _daemon = stage::start_daemon_with(
+    let daemon = stage::start_daemon_with(
         &lab,
         &["--config", &lab.path().join("configuration.yaml").display().to_string()],
     )?;
     let third = address(&lab, "web3")?;
     lab.docker(&["stop", "web3"])?;
+    wait_for("the end of its port", PATIENCE, || {
+        Ok((stage::our_ports(&lab)?.len() == 4).then_some(()))
+    })?;
+    // It is kept for the container, which still exists.
+    let kept = format!("ovs-port-manager:lease:-:{third}");
+    ensure!(lab.vsctl(&["get", "bridge", "ovsbr0", "external_ids"])?.contains(&kept));
+    lab.docker(&["start", "web3"])?;
+    wait_ready(&lab, &ids[2])?;
+    ensure!(address(&lab, "web3")? == third);
+    lab.docker(&["stop", "web3"])?;
+    lab.docker(&["rm", "web3"])?;
     wait_ready(&lab, &sixth)?;
     ensure!(address(&lab, "web6")? == third);
     ensure!(address(&lab, "web1")? == before);
+    // Another one is removed while the daemon is away, and what others keep there is left alone.
+    lab.vsctl(&["set", "bridge", "ovsbr0", "external_ids:theirs=1"])?;
+    drop(daemon);
+    let fifth = address(&lab, "web5")?;
+    lab.docker(&["rm", "-f", "web5"])?;
+    let _daemon = stage::start_daemon_with(
+        &lab,
+        &["--config", &lab.path().join("configuration.yaml").display().to_string()],
+    )?;
+    wait_for("the address to be free", PATIENCE, || {
+        let ids = lab.vsctl(&["get", "bridge", "ovsbr0", "external_ids"])?;
+        ensure!(ids.contains("theirs"), "{ids}");
+        Ok((!ids.contains(&fifth)).then_some(()))
+    })?;
     lab.docker(&["restart", "web1"])?;
     wait_for("the same address again", PATIENCE, || {
         Ok(address(&lab, "web1").is_ok_and(|now| now == before).then_some(()))

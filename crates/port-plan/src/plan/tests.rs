@@ -434,6 +434,7 @@ impl World {
                 key,
                 container_name: _,
                 start,
+                leases: _,
             } => {
                 assert!(bridges.contains_key(on), "no bridge");
                 assert!(ports.iter().all(|other| other.name != *port), "the port exists");

@@ -53,11 +53,52 @@ fn ask(registry: &mut Registry, number: u32, labels: &[(&str, &str)]) -> String 
     addresses.map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn end(registry: &mut Registry, number: u32) -> Vec<String> {
+/// The container stops; those who waited for what it had.
+fn stop(registry: &mut Registry, number: u32) -> Vec<String> {
     let id = container(number, &[]).id;
     let woken = registry.settle(&id, &[]);
     registry.leave(&id);
-    woken.iter().map(|id| id.as_str().trim_start_matches('0').to_owned()).collect()
+    named(&woken)
+}
+
+/// The container stops and is removed.
+fn end(registry: &mut Registry, number: u32) -> Vec<String> {
+    let mut woken = stop(registry, number);
+    woken.extend(named(&registry.release(&container(number, &[]).id)));
+    woken
+}
+
+fn named(containers: &[ContainerId]) -> Vec<String> {
+    containers.iter().map(|id| id.as_str().trim_start_matches('0').to_owned()).collect()
+}
+
+#[test]
+fn an_address_from_a_pool_is_kept_for_a_stopped_container_until_it_is_removed() {
+    let auto = [("ovs.ip_address", "auto"), ("ovs.vlan", "7")];
+    let mut registry = Registry::default();
+    let (first, second) = (ask(&mut registry, 1, &auto), ask(&mut registry, 2, &auto));
+    assert!(ask(&mut registry, 3, &auto).contains("are taken"), "a pool of two");
+    assert_eq!(stop(&mut registry, 1), [""; 0], "it is still there");
+    assert!(ask(&mut registry, 3, &auto).contains("are taken"));
+    let given = [("ovs.ip_address", first.split(' ').next().unwrap()), ("ovs.vlan", "7")];
+    assert!(ask(&mut registry, 4, &given).contains("is held by eth1 of container web1"));
+    assert_eq!(ask(&mut registry, 1, &auto), first);
+    assert_eq!(end(&mut registry, 2), ["3"]);
+    assert_eq!(ask(&mut registry, 3, &auto), second);
+}
+
+#[test]
+fn what_is_kept_is_learnt_anew() {
+    let auto = [("ovs.ip_address", "auto")];
+    let mut before = Registry::default();
+    let address = ask(&mut before, 1, &auto);
+    let mut registry = Registry::default();
+    let desired = Desired::of(&container(1, &auto), &rules(), &mut before);
+    for lease in desired.specs().iter().flat_map(PortSpec::leases) {
+        registry.learn_lease(lease);
+    }
+    assert!(registry.has_leases(&container(1, &auto).id));
+    assert_eq!(ask(&mut registry, 1, &auto), address);
 }
 
 #[test]
@@ -127,7 +168,7 @@ fn a_pool_gives_everybody_another_address_and_says_when_it_is_exhausted() {
     let mut given: Vec<_> = (1..=5).map(|number| ask(&mut registry, number, &auto)).collect();
     assert_eq!(ask(&mut registry, 3, &auto), given[2], "the same one at every look");
     let told = ask(&mut registry, 6, &auto);
-    expect!["eth1: all addresses of the pool 10.0.0.11-10.0.0.15 are taken; one is granted once a container has stopped"].assert_eq(&told);
+    expect!["eth1: all addresses of the pool 10.0.0.11-10.0.0.15 are taken, or kept for stopped containers; one is granted once a container is removed"].assert_eq(&told);
     let third = given[2].clone();
     given.sort();
     assert_eq!(

@@ -1,0 +1,45 @@
+//! Addresses from pools that are kept for containers, in the `external_ids` of the bridges.
+
+use ovsdb::tables::Bridge;
+use ovsdb::{Mutation, Transaction};
+use port_plan::{ContainerId, Lease};
+
+use super::{Error, Switch};
+
+impl Switch {
+    /// All that are there.
+    pub(crate) fn leases(&self) -> Vec<Lease> {
+        self.client.read(|replica| {
+            let of = |bridge: &Bridge| -> Vec<Lease> {
+                let Ok(name) = bridge.name.parse() else { return Vec::new() };
+                let pairs = bridge.external_ids.iter();
+                pairs.filter_map(|(key, value)| Lease::read(&name, key, value)).collect()
+            };
+            replica.table::<Bridge>().iter().flat_map(|bridge| of(bridge)).collect()
+        })
+    }
+
+    /// Frees those of a container.
+    pub(crate) async fn release(&self, container: &ContainerId) -> Result<(), Error> {
+        let leases = self.leases().into_iter();
+        let leases: Vec<_> =
+            leases.filter(|lease| lease.holder.key.container == *container).collect();
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let mut tx = Transaction::new();
+        for lease in leases {
+            let on = Bridge::NAME.eq(lease.bridge.as_str());
+            let _ = tx.mutate(on, Mutation::delete_keys(Bridge::EXTERNAL_IDS, [lease.key()]));
+        }
+        let what = || format!("free the addresses of container {}", container.short());
+        self.transact(tx, what).await.map(drop)
+    }
+}
+
+/// Keeps an address; one that was kept already is kept anew.
+pub(super) fn insert(tx: &mut Transaction, lease: &Lease) {
+    let on = Bridge::NAME.eq(lease.bridge.as_str());
+    let pair = [(lease.key(), lease.value())];
+    let _ = tx.mutate(on, Mutation::put(Bridge::EXTERNAL_IDS, pair));
+}
