@@ -37,7 +37,11 @@ impl Board {
 
     /// Where this instance stands among others.
     pub(crate) fn instance(&self, instance: Instance) {
-        self.state().instance = instance;
+        let mut state = self.state();
+        state.instance = instance;
+        if instance == Instance::Standby {
+            state.forget_all();
+        }
     }
 
     /// Whether Docker's events are followed.

@@ -177,6 +177,12 @@ impl State {
         self.containers.remove(id);
     }
 
+    /// Nothing is known of any container.
+    pub(super) fn forget_all(&mut self) {
+        self.surveyed = false;
+        self.containers.clear();
+    }
+
     pub(super) fn unready(&self) -> Option<&'static str> {
         match self.instance {
             Instance::Standby => Some("standing by: another instance is at work"),

@@ -253,3 +253,14 @@ fn the_older_text_format_says_the_same_with_its_own_names() {
     "#]]
     .assert_eq(&prometheus_text(open));
 }
+
+#[test]
+fn an_instance_that_stands_by_shows_nothing_of_what_it_did() {
+    let board = Board::new();
+    let web = container("web", &[("ovs.ip_address", "10.0.0.1/24")]);
+    board.instance(Instance::Active);
+    board.pending(&spec(&web), &"web_l".parse().unwrap());
+    assert_eq!(board.state().rows().len(), 1);
+    board.instance(Instance::Standby);
+    assert!(board.state().rows().is_empty());
+}

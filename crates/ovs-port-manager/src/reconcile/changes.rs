@@ -38,11 +38,13 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn stand_by(&self) {
+    pub(super) fn stand_by(&mut self) {
         let connected =
             matches!(*self.observer.world.switch.state().borrow(), State::Connected { .. });
         if connected && !self.may_act() {
             info!("standing by: another instance works on this database; this one follows it");
+            // What the other one does is not seen; there is a look at everything before anything is done here.
+            self.entries.clear();
             self.board.instance(Instance::Standby);
             service_manager::standing_by();
         }
