@@ -22,7 +22,7 @@ use port_plan::{
 };
 use tokio::sync::{Mutex, mpsc, watch};
 
-pub(crate) use by_hand::{ByHandIds, NamedPort};
+pub(crate) use by_hand::{ByHandIds, ByHandNow, NamedPort, is_by_hand};
 pub(crate) use columns::settings_differ;
 pub(crate) use inventory::Inventory;
 

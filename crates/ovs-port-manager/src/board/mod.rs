@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Refusal, Step};
 use tokio::sync::broadcast;
 
+use crate::switch::ByHandNow;
 use metrics::Metrics;
 pub(crate) use metrics::{Latency, exposition, prometheus_text};
 pub(crate) use row::{Counters, Phase, Row, Taken};
@@ -42,6 +43,11 @@ impl Board {
         if instance == Instance::Standby {
             state.forget_all();
         }
+    }
+
+    /// The ports that commands have made.
+    pub(crate) fn by_hand(&self, ports: Vec<ByHandNow>) {
+        self.state().by_hand = ports.into_iter().map(Row::from).collect();
     }
 
     /// Whether Docker's events are followed.

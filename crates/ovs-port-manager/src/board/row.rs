@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::Latency;
 use crate::netlink::LinkNow;
+use crate::switch::ByHandNow;
 
 /// One interface of one container, or one container where there is no interface to speak of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,9 @@ pub(crate) enum Phase {
     Mistaken,
     /// What it asks for is not allowed.
     Refused,
+    /// A command has made it, for a container without labels.
+    #[serde(rename = "by-hand")]
+    ByHand,
 }
 
 /// What the parts of an interface's way to its port took, in milliseconds.
@@ -142,6 +146,19 @@ impl Row {
     }
 }
 
+impl From<ByHandNow> for Row {
+    fn from(port: ByHandNow) -> Self {
+        let ByHandNow { container, given, interface, bridge, port, ofport } = port;
+        Self {
+            interface: Some(interface),
+            bridge: Some(bridge.to_string()),
+            port: Some(port),
+            ofport,
+            ..Self::new(&container, &given, Phase::ByHand)
+        }
+    }
+}
+
 impl Milliseconds {
     pub(super) fn of(latency: Latency) -> Self {
         let Latency { docker, netlink, ovsdb, ready, total } = latency;
@@ -182,8 +199,20 @@ impl Taken {
 }
 
 impl Phase {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Ready, Self::Pending, Self::Missing, Self::Retrying, Self::Mistaken, Self::Refused];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Pending,
+        Self::Missing,
+        Self::Retrying,
+        Self::Mistaken,
+        Self::Refused,
+        Self::ByHand,
+    ];
+
+    /// Whether there is nothing to do about it.
+    pub(crate) fn is_well(self) -> bool {
+        matches!(self, Self::Ready | Self::ByHand)
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -193,6 +222,7 @@ impl Phase {
             Self::Retrying => "retrying",
             Self::Mistaken => "mistaken",
             Self::Refused => "refused",
+            Self::ByHand => "by-hand",
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) ovsdb: bool,
     pub(super) surveyed: bool,
     containers: BTreeMap<ContainerId, Container>,
+    /// The ports that commands have made.
+    pub(super) by_hand: Vec<Row>,
 }
 
 #[derive(Default)]
@@ -196,6 +198,7 @@ impl State {
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<_> =
             self.containers.iter().flat_map(|(id, container)| container.rows(id)).collect();
+        rows.extend(self.by_hand.iter().cloned());
         rows.sort_by(|a, b| (&a.name, &a.interface).cmp(&(&b.name, &b.interface)));
         rows
     }

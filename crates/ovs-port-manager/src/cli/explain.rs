@@ -11,7 +11,7 @@ use super::connection::{self, Connection, Control};
 use super::output::{self, Format};
 use super::table::{self, Line};
 use super::{Outcome, plan, status};
-use crate::board::{Denial, Phase, Row};
+use crate::board::{Denial, Row};
 use crate::http::Ports;
 use crate::reconcile::Preview;
 
@@ -91,7 +91,7 @@ impl Explain {
         }
         let well = answer.denied.is_empty()
             && answer.steps.is_empty()
-            && answer.ports.iter().all(|row| row.phase == Phase::Ready);
+            && answer.ports.iter().all(|row| row.phase.is_well());
         Ok(if well { Outcome::Well } else { Outcome::Amiss })
     }
 }

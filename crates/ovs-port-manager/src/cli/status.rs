@@ -76,7 +76,7 @@ impl Status {
                     Format::Table => output::print(&text(&answer, SystemTime::now()))?,
                 }
                 if !self.watch {
-                    let well = answer.ports.iter().all(|row| row.phase == Phase::Ready);
+                    let well = answer.ports.iter().all(|row| row.phase.is_well());
                     return Ok(if well { Outcome::Well } else { Outcome::Amiss });
                 }
                 tokio::time::sleep(AGAIN).await;
@@ -116,6 +116,7 @@ async fn look(observer: &Observer) -> anyhow::Result<Vec<Row>> {
             }
         }
     }
+    rows.extend(observer.world.switch.by_hand().into_iter().map(Row::from));
     let links = netlink::traffic()?;
     rows.iter_mut().for_each(|row| row.add_link(&links));
     rows.sort_by(|a, b| (&a.name, &a.interface).cmp(&(&b.name, &b.interface)));

@@ -19,7 +19,7 @@ impl<T: Into<String>> From<T> for Cell {
 impl From<Phase> for Cell {
     fn from(phase: Phase) -> Self {
         let colour = match phase {
-            Phase::Ready => AnsiColor::Green,
+            Phase::Ready | Phase::ByHand => AnsiColor::Green,
             Phase::Pending | Phase::Retrying => AnsiColor::Yellow,
             Phase::Missing | Phase::Mistaken | Phase::Refused => AnsiColor::Red,
         };

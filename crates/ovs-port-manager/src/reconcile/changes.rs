@@ -55,6 +55,10 @@ impl Reconciler {
         let Some(row) = change.new.as_deref().or(change.old.as_deref()) else {
             return;
         };
+        let rows = [&change.old, &change.new].into_iter().flatten();
+        if rows.map(|row| &row.external_ids).any(switch::is_by_hand) {
+            self.board.by_hand(self.observer.world.switch.by_hand());
+        }
         let Some(container) = switch::container_of(row) else {
             return;
         };

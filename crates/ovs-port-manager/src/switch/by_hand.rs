@@ -23,6 +23,19 @@ pub(crate) struct NamedPort {
     pub(crate) labelled: bool,
 }
 
+/// A port that a command has made, as it is.
+pub(crate) struct ByHandNow {
+    pub(crate) container: ContainerId,
+    /// What the command was given for it: a name, or an id or its beginning.
+    pub(crate) given: String,
+    /// The interface's name inside the container.
+    pub(crate) interface: String,
+    pub(crate) bridge: LinkName,
+    pub(crate) port: String,
+    /// Its OpenFlow number, once ovs-vswitchd has given one.
+    pub(crate) ofport: Option<i64>,
+}
+
 /// The marks of a port that a command makes.
 pub(crate) struct ByHandIds<'a> {
     /// The container as the command names it.
@@ -74,6 +87,25 @@ impl Switch {
                     })
                 })
                 .collect()
+        })
+    }
+
+    /// All ports that commands have made.
+    pub(crate) fn by_hand(&self) -> Vec<ByHandNow> {
+        self.client.read(|replica| {
+            let rows = replica.table::<Interface>().by_external_id(key::OWNER, BY_HAND);
+            rows.filter_map(|row| {
+                let ids = &row.external_ids;
+                Some(ByHandNow {
+                    container: ids.get(CONTAINER)?.parse().ok()?,
+                    given: ids.get(key::CONTAINER_ID)?.clone(),
+                    interface: ids.get(key::CONTAINER_IFACE)?.clone(),
+                    bridge: bridge_of(replica, row)?,
+                    port: row.name.clone(),
+                    ofport: row.ofport.filter(|number| *number > 0),
+                })
+            })
+            .collect()
         })
     }
 
@@ -131,7 +163,7 @@ impl ByHandIds<'_> {
 }
 
 /// Whether a command has made the row.
-pub(super) fn is_by_hand(external_ids: &BTreeMap<String, String>) -> bool {
+pub(crate) fn is_by_hand(external_ids: &BTreeMap<String, String>) -> bool {
     external_ids.get(key::OWNER).is_some_and(|owner| owner == BY_HAND)
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use lab::{Lab, Signal, wait_for};
 use serde_json::Value;
 
+use crate::answers::told;
 use crate::stage::{self, PATIENCE, PROGRAM, has_interface, ping};
 
 /// Two programs that are to do the same.
@@ -197,6 +198,12 @@ fn a_port_by_command_lives_as_long_as_its_container() -> Result<()> {
     let id = lab.run_container("web", &[])?;
     programs.done(ours, &["add-port", "ovsbr0", "eth1", "web", "--ipaddress=10.0.0.2/24"])?;
     wait_for("a ping", PATIENCE, || Ok(ping(lab, "web", "10.0.0.1").ok()))?;
+
+    wait_for("it to be shown", PATIENCE, || {
+        let told = told(lab, &["status"])?;
+        let shown = |line: &str| line.starts_with("web eth1 ovsbr0 ") && line.contains(" by-hand ");
+        Ok(told.lines().any(shown).then_some(()))
+    })?;
 
     let before = facts(lab, "web")?;
     let looks = || daemon.log().matches("looking at everything").count();
