@@ -304,7 +304,10 @@ impl fmt::Display for Refusal {
             ),
             Self::Policy(denial) => denial.fmt(f),
             Self::Taken(conflict) => {
-                write!(f, "{conflict}; it is granted once that one has stopped")
+                write!(
+                    f,
+                    "{conflict}; it is granted once that one has stopped, or is removed if the address is from a pool"
+                )
             }
             Self::NoPool { bridge, vlan } => {
                 write!(f, "the configuration has no pool for bridge {bridge}")?;

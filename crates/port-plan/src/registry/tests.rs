@@ -107,7 +107,7 @@ fn the_first_holder_of_an_address_keeps_it_and_the_second_gets_it_once_that_has_
     let labels = [("ovs.ip_address", "10.0.0.1/24"), ("ovs.vlan", "7")];
     assert_eq!(ask(&mut registry, 1, &labels), "10.0.0.1/24");
     let told = ask(&mut registry, 2, &labels);
-    expect!["eth1: 10.0.0.1 on ovsbr0, VLAN 7, is held by eth1 of container web1 (000000000000); it is granted once that one has stopped"].assert_eq(&told);
+    expect!["eth1: 10.0.0.1 on ovsbr0, VLAN 7, is held by eth1 of container web1 (000000000000); it is granted once that one has stopped, or is removed if the address is from a pool"].assert_eq(&told);
     assert_eq!(ask(&mut registry, 1, &labels), "10.0.0.1/24", "the holder may ask again");
     assert_eq!(end(&mut registry, 1), ["2"], "the second is woken");
     assert_eq!(ask(&mut registry, 2, &labels), "10.0.0.1/24");
@@ -137,7 +137,7 @@ fn a_mac_address_is_one_holders_on_the_whole_bridge() {
     let mac = ("ovs.mac_address", "02:00:00:00:00:01");
     assert_eq!(ask(&mut registry, 1, &[mac, ("ovs.ip_address", "none"), ("ovs.vlan", "7")]), "");
     let told = ask(&mut registry, 2, &[mac, ("ovs.ip_address", "10.0.0.1/24")]);
-    expect!["eth1: MAC address 02:00:00:00:00:01 on ovsbr0 is held by eth1 of container web1 (000000000000); it is granted once that one has stopped"].assert_eq(&told);
+    expect!["eth1: MAC address 02:00:00:00:00:01 on ovsbr0 is held by eth1 of container web1 (000000000000); it is granted once that one has stopped, or is removed if the address is from a pool"].assert_eq(&told);
 }
 
 #[test]
