@@ -78,7 +78,7 @@ fn child(args: &[String]) {
 fn scenarios(python: &Path) -> Vec<Scenario> {
     let own = |name, who, what| Competitor {
         name,
-        turns: 31,
+        turns: 101,
         run: Box::new(move |server: &Server| {
             let program = std::env::current_exe().unwrap();
             turn::run(Command::new(program).args(["child", who, what]).arg(server.socket()))
