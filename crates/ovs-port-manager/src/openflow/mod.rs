@@ -68,7 +68,7 @@ enum What {
     Prepare(Guards),
     /// Guard a port that may be guarded already.
     Guard(Guards),
-    /// Forget a port that is gone.
+    /// Forget a port that is gone, or is to be guarded no more.
     Forget,
 }
 
@@ -102,10 +102,14 @@ impl OpenFlow {
         self.order(on, port, What::Guard(guards.clone())).await
     }
 
-    /// Removes what a port that is gone was guarded by.
+    /// Removes what a port was guarded by.
     pub(crate) async fn forget(&self, on: &LinkName, port: u16) -> Result<(), Error> {
-        let known = self.bridges.lock().unwrap_or_else(PoisonError::into_inner).contains_key(on);
-        if known { self.order(on, port, What::Forget).await } else { Ok(()) }
+        if self.guards(on) { self.order(on, port, What::Forget).await } else { Ok(()) }
+    }
+
+    /// Whether a port of this bridge has been guarded since the start.
+    pub(crate) fn guards(&self, bridge: &LinkName) -> bool {
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner).contains_key(bridge)
     }
 
     async fn order(&self, on: &LinkName, port: u16, what: What) -> Result<(), Error> {

@@ -146,19 +146,26 @@ impl Reconciler {
     }
 
     /// Makes sure that a port's guards are there: those of a port that this start of the program has found, or
-    /// that has got another number than it asked for.
+    /// that has got another number than it asked for. One that is to have none any more loses them.
     fn guard(&mut self, key: &PortKey, ofport: i64) {
         let Some(entry) = self.entries.get(&key.container) else { return };
         let Some(port) = entry.ports.get(&key.interface) else { return };
         let attached = &port.attached;
         let spec = &attached.spec;
         let switch = &self.observer.world.switch;
+        let openflow = &self.observer.world.openflow;
         let guards = spec.guards(switch.bridge(&spec.bridge).unwrap_or(spec.bridge_datapath));
-        let (Ok(number), false) = (u16::try_from(ofport), guards.is_empty()) else { return };
+        let Ok(number) = u16::try_from(ofport) else { return };
+        if guards.is_empty() && !openflow.guards(&spec.bridge) {
+            return;
+        }
         let (key, bridge, name) = (key.clone(), spec.bridge.clone(), spec.container_name.clone());
-        let openflow = self.observer.world.openflow.clone();
+        let openflow = openflow.clone();
         self.work.spawn(async move {
-            let result = openflow.guard(&bridge, number, &guards).await;
+            let result = match guards.is_empty() {
+                true => openflow.forget(&bridge, number).await,
+                false => openflow.guard(&bridge, number, &guards).await,
+            };
             Done::Guarded { key, name, result: result.map_err(|error| chain(&error)) }
         });
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Daemon, Lab, wait_for};
+use lab::{Daemon, Lab, Signal, wait_for};
 use serde_json::Value;
 
 use crate::stage::{self, PATIENCE, has_interface, interface, reach, wait_gone, wait_ready};
@@ -212,4 +212,23 @@ fn labels_of_an_image_do_not_count_unless_the_configuration_says_so() -> Result<
         let port = wait_ready(&lab, &some)?;
         Ok((lab.vsctl(&["get", "port", &port, "tag"])? == "20").then_some(()))
     })
+}
+
+#[test]
+fn a_port_that_a_changed_policy_no_longer_allows_goes() -> Result<()> {
+    let (lab, daemon) = start_configured("policy: []\n")?;
+    let tagged = [("ovs.ip_address", "10.0.0.1/24"), ("ovs.vlan", "20")];
+    let tagged = lab.run_container("tagged", &tagged)?;
+    let plain = lab.run_container("plain", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    wait_ready(&lab, &tagged)?;
+    wait_ready(&lab, &plain)?;
+
+    let file = lab.path().join("configuration.yaml");
+    fs::write(file, "policy:\n  - rule: everybody\n    vlans: \"0\"\n")?;
+    daemon.signal(Signal::HUP)?;
+    wait_gone(&lab, &tagged)?;
+    ensure!(!has_interface(&lab, "tagged", "eth1")?);
+    ensure!(has_interface(&lab, "plain", "eth1")?);
+    ensure!(stage::our_ports(&lab)?.len() == 1);
+    Ok(())
 }

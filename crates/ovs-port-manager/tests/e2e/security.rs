@@ -1,5 +1,7 @@
 //! Port security: a container that sends what is not its own is not heard; good traffic passes.
 
+use std::fs;
+
 use anyhow::{Result, ensure};
 use lab::{Lab, Signal, wait_for};
 
@@ -117,4 +119,32 @@ fn flows_come_back_after_a_restart_of_the_switch_and_stale_ones_go_after_one_of_
         Ok((!flows(&lab)?.contains("10.0.0.3")).then_some(()))
     })?;
     reach(&lab, "victim", "10.0.0.2")
+}
+
+#[test]
+fn a_bridge_that_is_no_longer_secured_lets_everything_pass() -> Result<()> {
+    let lab = Lab::start()?;
+    let file = lab.path().join("configuration.yaml");
+    fs::write(&file, "port_security: ovsbr0\n")?;
+    let daemon = stage::start_daemon_with(&lab, &["--config", &file.display().to_string()])?;
+    for (name, address) in [("spoofer", "10.0.0.3/24"), ("peer", "10.0.0.2/24")] {
+        let id = lab.run_container(name, &[("ovs.ip_address", address)])?;
+        wait_ready(&lab, &id)?;
+    }
+    reach(&lab, "spoofer", "10.0.0.2")?;
+    ip(&lab, "spoofer", "address add 10.0.0.9/32 dev eth1")?;
+    ensure!(!passes(&lab, "spoofer", "10.0.0.9", "10.0.0.2"));
+
+    fs::write(&file, "default_bridge: ovsbr0\n")?;
+    daemon.signal(Signal::HUP)?;
+    wait_for("a foreign address to pass", PATIENCE, || {
+        Ok(passes(&lab, "spoofer", "10.0.0.9", "10.0.0.2").then_some(()))
+    })?;
+
+    fs::write(&file, "port_security: ovsbr0\n")?;
+    daemon.signal(Signal::HUP)?;
+    wait_for("it to be dropped again", PATIENCE, || {
+        Ok((!passes(&lab, "spoofer", "10.0.0.9", "10.0.0.2")).then_some(()))
+    })?;
+    reach(&lab, "spoofer", "10.0.0.2")
 }
