@@ -9,16 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// When for so long nobody has come along, nobody is waited for any longer: one look that is held up must
-/// not hold up the others.
-const STILL: Duration = Duration::from_millis(25);
+/// When for so long nobody has come along, or for a quarter of the time that they have come for, nobody is
+/// waited for any longer: one look that is held up must not hold up the others.
+const STILL: Duration = Duration::from_millis(50);
 
 /// Where looks wait for each other. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Gathering {
     state: Arc<Mutex<State>>,
+    /// Is told how many are released, before they are.
+    releasing: Arc<dyn Fn(usize) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -43,6 +45,11 @@ pub(crate) struct Coming {
 }
 
 impl Gathering {
+    /// Where nobody is yet. `releasing` is told how many are let go at once, just before they are.
+    pub(crate) fn new(releasing: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        Self { state: Arc::default(), releasing: Arc::new(releasing) }
+    }
+
     /// One more is on its way.
     pub(crate) fn coming(&self) -> Coming {
         let mut state = self.lock();
@@ -86,10 +93,12 @@ impl Coming {
         let mut released = std::pin::pin!(released);
         let mut arrived = gathering.lock().arrived;
         // The first to wait watches over the others.
-        while leads && timeout(STILL, &mut released).await.is_err() {
+        let since = Instant::now();
+        let patience = || STILL.max(since.elapsed() / 4);
+        while leads && timeout(patience(), &mut released).await.is_err() {
             let mut state = gathering.lock();
             if state.arrived == arrived {
-                return state.release();
+                return state.release(&*gathering.releasing);
             }
             arrived = state.arrived;
         }
@@ -113,17 +122,18 @@ impl Drop for Coming {
             Ordering::Less => {}
         }
         if state.coming == 0 {
-            state.release();
+            state.release(&*self.gathering.releasing);
         }
     }
 }
 
 impl State {
     /// Lets those who wait go on. Who has not come by now is not waited for again.
-    fn release(&mut self) {
+    fn release(&mut self, releasing: impl Fn(usize)) {
         if self.waiting.is_empty() {
             return;
         }
+        releasing(self.waiting.len());
         self.round += 1;
         self.coming = std::mem::take(&mut self.later);
         for waiting in self.waiting.drain(..) {
@@ -139,14 +149,14 @@ mod tests {
 
     #[tokio::test]
     async fn one_alone_does_not_wait() {
-        let gathering = Gathering::default();
+        let gathering = Gathering::new(|_| {});
         let arrived = gathering.coming().arrive();
         assert!(timeout(Duration::ZERO, arrived).await.is_ok());
     }
 
     #[tokio::test]
     async fn those_on_their_way_are_waited_for() {
-        let gathering = Gathering::default();
+        let gathering = Gathering::new(|_| {});
         let (first, second, third) = (gathering.coming(), gathering.coming(), gathering.coming());
         let first = tokio::spawn(first.arrive());
         tokio::task::yield_now().await;
@@ -157,15 +167,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_is_told_how_many_go_on_together() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let gathering = Gathering::new(move |looks| tell.lock().unwrap().push(looks));
+        let (first, second) = (gathering.coming(), gathering.coming());
+        let first = tokio::spawn(first.arrive());
+        tokio::task::yield_now().await;
+        second.arrive().await;
+        first.await.unwrap();
+        gathering.coming().arrive().await;
+        assert_eq!(*told.lock().unwrap(), [2, 1]);
+    }
+
+    #[tokio::test]
     async fn one_that_does_not_come_is_not_waited_for_long() {
-        let gathering = Gathering::default();
+        let gathering = Gathering::new(|_| {});
         let (first, _held_up) = (gathering.coming(), gathering.coming());
         first.arrive().await;
     }
 
     #[tokio::test]
     async fn one_that_was_not_waited_for_holds_up_nobody_later() {
-        let gathering = Gathering::default();
+        let gathering = Gathering::new(|_| {});
         let (first, held_up) = (gathering.coming(), gathering.coming());
         first.arrive().await;
         assert!(timeout(Duration::ZERO, gathering.coming().arrive()).await.is_ok());
@@ -173,8 +197,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn those_that_set_out_together_go_on_together() {
+        let gathering = Gathering::new(|_| {});
+        let together = gathering.coming();
+        let first = tokio::spawn(together.beside().arrive());
+        tokio::task::yield_now().await;
+        let second = together.beside();
+        drop(together);
+        assert!(!first.is_finished(), "it waits for the second");
+        second.arrive().await;
+        first.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn those_that_set_out_later_do_not_make_the_first_wait_longer() {
-        let gathering = Gathering::default();
+        let gathering = Gathering::new(|_| {});
         let (first, second) = (gathering.coming(), gathering.coming());
         let first = tokio::spawn(first.arrive());
         tokio::task::yield_now().await;

@@ -27,6 +27,7 @@ use crate::apply::World;
 use crate::board::{Board, Denial};
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
+use crate::gathering::Coming;
 use crate::memory;
 use crate::netlink::News;
 use crate::service_manager;
@@ -298,6 +299,12 @@ impl Reconciler {
 
     /// Looks at one container, now or as soon as the look under way is over.
     fn look(&mut self, container: ContainerId) {
+        let coming = self.observer.gathering.coming();
+        self.look_beside(container, &coming);
+    }
+
+    /// The same, as one of several that set out together.
+    fn look_beside(&mut self, container: ContainerId, others: &Coming) {
         let may_look = self.survey.done && self.may_act();
         let entry = self.entries.entry(container.clone()).or_default();
         self.timers.cancel(&Timer::Look(container.clone()));
@@ -312,7 +319,7 @@ impl Reconciler {
         }
         entry.looking = true;
         let observer = Arc::clone(&self.observer);
-        let coming = observer.gathering.coming();
+        let coming = others.beside();
         let looking = Arc::clone(&self.looking);
         self.work.spawn(async move {
             let look = observer.look(container, coming).await;
@@ -394,9 +401,10 @@ impl Reconciler {
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 self.board.surveyed();
+                let together = self.observer.gathering.coming();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
                     self.entries.entry(container.clone()).or_default().resync = true;
-                    self.look(container);
+                    self.look_beside(container, &together);
                 }
             }
             Err(error) => {

@@ -277,6 +277,11 @@ impl Switch {
         self.client.read(|replica| replica.table::<OpenVSwitch>().iter().next().map(|row| row.uuid))
     }
 
+    /// Tells that the rows of so many ports are about to be changed, best in one transaction.
+    pub(crate) fn expect(&self, ports: usize) {
+        self.client.expect(ports);
+    }
+
     /// Executes a transaction, together with those that other ports have ready.
     async fn transact(
         &self,

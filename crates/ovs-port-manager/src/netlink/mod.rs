@@ -7,6 +7,7 @@ mod address;
 mod announce;
 mod connection;
 mod counters;
+mod filter;
 mod interface;
 mod mark;
 mod route;

@@ -131,6 +131,26 @@ fn a_link_is_born_in_the_container_with_all_that_was_asked() {
 }
 
 #[test]
+fn the_host_has_no_address_in_the_containers_network() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    create_in(&host, &container, spec(&["192.168.1.100/24"], &[])).unwrap();
+    let end = &host.ip("-d link show dev 3f2a9c1babcde_l")[0];
+    assert_eq!(end["inet6_addr_gen_mode"], "none");
+    let eth1 = &container.ip("-d link show dev eth1")[0];
+    assert_eq!(eth1["inet6_addr_gen_mode"], "eui64", "that is the container's own affair");
+}
+
+#[test]
+fn a_link_may_be_too_narrow_for_ipv6() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let narrow = LinkSpec { mtu: Some(1279), ..spec(&["192.168.1.100/24"], &[]) };
+    create_in(&host, &container, narrow).unwrap();
+    let end = &host.ip("link show dev 3f2a9c1babcde_l")[0];
+    assert_eq!((&end["operstate"], &end["mtu"]), (&"UP".into(), &1279.into()));
+    assert!(end["ifalias"].is_string());
+}
+
+#[test]
 fn offloads_stay_on_where_nobody_asks_otherwise() {
     let (host, container) = (Namespace::new(), Namespace::new());
     let spec = LinkSpec { tx_checksum_offload: true, mtu: None, ..spec(&["10.0.0.1/24"], &[]) };

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use port_plan::{
     LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, ObservedLink, PortKey,
@@ -16,6 +18,9 @@ use port_plan::{
 use super::connection::{Connection, Request};
 use super::{Error, Wanted, interface, mark};
 use crate::failpoint;
+
+/// `IPV6_MIN_MTU` (net/ipv6.h).
+const IPV6_MIN_MTU: u16 = 1280;
 
 /// What came of making a link, beyond the link itself.
 #[derive(Debug, Default)]
@@ -38,7 +43,7 @@ pub(crate) fn create(
     netns: &OwnedFd,
 ) -> Result<Created, Error> {
     let mut index = None;
-    let requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec)];
+    let requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec), set_up(spec)];
     let added = host.batch_and_hear(requests, |told| index = index.or(other_end(&told)));
     if let Err(error) = added {
         // The host end's name is new to the kernel: what exists is the interface in the container.
@@ -170,20 +175,20 @@ fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
     Some((key, ObservedLink { name, interface, start }))
 }
 
-/// The request for the pair. The host end comes up at once; its peer has no carrier until it is up, too.
+/// The request for the pair. Its host end is down yet.
 fn add(spec: &LinkSpec, netns: i32) -> Request {
     let mut peer = LinkMessage::default();
     peer.attributes.push(LinkAttribute::IfName(spec.key.interface.to_string()));
     peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
     peer.attributes.push(LinkAttribute::NetNsFd(netns));
 
-    let mut host = LinkMessage::default();
-    host.header.flags = LinkFlags::Up;
-    host.header.change_mask = LinkFlags::Up;
-    host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
-    if let Some(mtu) = spec.mtu {
-        peer.attributes.push(LinkAttribute::Mtu(mtu.into()));
-        host.attributes.push(LinkAttribute::Mtu(mtu.into()));
+    let mut host = host_end(spec);
+    for end in [&mut host, &mut peer] {
+        // Where nothing is asked, the kernel makes a queue for each processor, waits until nobody can be using
+        // them, and takes all but one away again (`veth_init_queues`, drivers/net/veth.c).
+        end.attributes.push(LinkAttribute::NumTxQueues(1));
+        end.attributes.push(LinkAttribute::NumRxQueues(1));
+        end.attributes.extend(spec.mtu.map(|mtu| LinkAttribute::Mtu(mtu.into())));
     }
     host.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
@@ -198,17 +203,44 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
 
 /// The request for the mark, which the kernel does not take with the pair.
 ///
-/// Both go out in one piece, which the kernel carries out within the one system call: however the program
-/// dies, there is no link of ours without its mark.
+/// It gives the host end no link-local IPv6 address, either: the host is to have none in the container's network,
+/// and the news and packets that come of it cost ovs-vswitchd more than anything else, once there are many ports.
+///
+/// It goes out in one piece with the request for the pair, which the kernel carries out within the one system
+/// call: however the program dies, there is no link of ours without its mark.
 fn set_mark(spec: &LinkSpec) -> Request {
-    let mut host = LinkMessage::default();
-    host.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
+    let mut host = host_end(spec);
     host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start, spec.by_hand)));
-    Request {
-        message: RouteNetlinkMessage::SetLink(host),
-        flags: 0,
-        what: format!("mark the link {}", spec.name),
+    if has_ipv6(spec) {
+        let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let inet6 = vec![AfSpecUnspec::Inet6(vec![no_address])];
+        host.attributes.push(LinkAttribute::AfSpecUnspec(inet6));
     }
+    let what = format!("mark the link {}", spec.name);
+    Request { message: RouteNetlinkMessage::SetLink(host), flags: 0, what }
+}
+
+/// The request that takes the host end up. Its peer has no carrier until it is up, too.
+///
+/// Everything that changes later is told to all who listen to links, and ovs-vswitchd then goes through all of
+/// them: so it comes after the mark.
+fn set_up(spec: &LinkSpec) -> Request {
+    let mut host = host_end(spec);
+    host.header.flags = LinkFlags::Up;
+    host.header.change_mask = LinkFlags::Up;
+    let what = format!("set the link {} up", spec.name);
+    Request { message: RouteNetlinkMessage::SetLink(host), flags: 0, what }
+}
+
+fn host_end(spec: &LinkSpec) -> LinkMessage {
+    let mut link = LinkMessage::default();
+    link.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
+    link
+}
+
+/// Whether the kernel gives the link settings for IPv6, which it refuses to change otherwise.
+fn has_ipv6(spec: &LinkSpec) -> bool {
+    spec.mtu.is_none_or(|mtu| mtu >= IPV6_MIN_MTU) && Path::new("/proc/sys/net/ipv6").exists()
 }
 
 fn remove(name: &LinkName) -> Request {

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
 use super::connection::Connection;
-use super::{Error, mark, veth};
+use super::{Error, filter, mark, veth};
 
 /// Groups of links, addresses and routes (linux/rtnetlink.h).
 const GROUPS: [u32; 5] = [
@@ -28,6 +28,9 @@ const GROUPS: [u32; 5] = [
     libc::RTNLGRP_IPV4_ROUTE,
     libc::RTNLGRP_IPV6_ROUTE,
 ];
+/// The messages of those groups that can tell of a loss, or of a new link of ours.
+const KINDS: [u16; 4] =
+    [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_DELADDR, libc::RTM_DELROUTE];
 /// Room for what the kernel tells while this thread does not run. A burst of containers is a burst of news.
 const RECEIVE_BUFFER: libc::c_int = 4 << 20;
 /// `NETLINK_LISTEN_ALL_NSID` (linux/netlink.h).
@@ -56,6 +59,7 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        filter::attach(&socket, KINDS)?;
         for group in GROUPS {
             socket.add_membership(group)?;
         }

@@ -13,7 +13,7 @@ use super::{Done, Reconciler};
 use crate::error_chain::chain;
 
 /// How long an announcement may wait for other ports to be made.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ports that are ready and not yet announced.
 #[derive(Default)]

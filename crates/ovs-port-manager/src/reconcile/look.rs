@@ -137,7 +137,8 @@ impl Error {
 impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
         let inspections = Semaphore::new(docker::REQUESTS).into();
-        let gathering = Gathering::default();
+        let switch = world.switch.clone();
+        let gathering = Gathering::new(move |looks| switch.expect(looks));
         let registry = Arc::default();
         Self { docker, world, rules, registry, inspections, gathering }
     }

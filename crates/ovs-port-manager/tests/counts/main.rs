@@ -67,7 +67,7 @@ fn an_attach_and_a_detach_cost() -> Result<()> {
             Counts {
                 inspections: 1,
                 netlink_calls: 2,
-                netlink_messages: 4,
+                netlink_messages: 5,
                 transactions: 1,
                 bytes: 783,
             }
@@ -113,7 +113,7 @@ fn a_burst_of_containers_costs() -> Result<()> {
             Counts {
                 inspections: 50,
                 netlink_calls: 102,
-                netlink_messages: 202,
+                netlink_messages: 252,
                 transactions: 1,
                 bytes: 650,
             }

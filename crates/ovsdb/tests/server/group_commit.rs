@@ -60,6 +60,48 @@ async fn concurrent_callers_share_transactions_and_get_their_own_replies() {
     assert!(count <= 3, "{count} transactions for 200 callers");
 }
 
+/// How many transactions two callers make of theirs, of whom the second comes a while after the first.
+async fn two_in_turn(server: &Server, client: &Client, names: [&str; 2]) -> usize {
+    let before = transactions(server);
+    let [first, second] = names.map(|name| {
+        let mut tx = Transaction::new();
+        add_port(&mut tx, "br0", name);
+        let client = client.clone();
+        async move { client.commit(tx).await.unwrap() }
+    });
+    let first = tokio::spawn(first);
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    second.await;
+    within("the first", first).await.unwrap();
+    transactions(server) - before
+}
+
+#[tokio::test]
+async fn those_that_are_expected_are_waited_for() {
+    let server = Server::start();
+    let client = bridged(&server).await;
+    assert_eq!(two_in_turn(&server, &client, ["a", "b"]).await, 2, "nobody was expected");
+    // On a busy machine the second may come too late, but not again and again.
+    for attempt in 0..10 {
+        client.expect(2);
+        let names = [format!("p{attempt}"), format!("q{attempt}")];
+        if two_in_turn(&server, &client, names.each_ref().map(String::as_str)).await == 1 {
+            return;
+        }
+    }
+    panic!("never waited for the second");
+}
+
+#[tokio::test]
+async fn one_that_is_expected_and_does_not_come_holds_up_nobody_for_long() {
+    let server = Server::start();
+    let client = bridged(&server).await;
+    client.expect(1000);
+    let mut tx = Transaction::new();
+    add_port(&mut tx, "br0", "p0");
+    within("the outcome", client.commit(tx)).await.unwrap();
+}
+
 #[tokio::test]
 async fn one_that_is_refused_fails_alone() {
     let server = Server::start();

@@ -1,0 +1,61 @@
+//! A filter in the kernel: a socket that hears only some kinds of message.
+//!
+//! The kernel looks up the number of the sender's namespace for every message that it delivers from another
+//! one, by going through all of them, and wakes whoever listens. A container that starts is told of a dozen
+//! times, most of it news of addresses and routes that nobody waits for.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+// Instructions of the classic BPF (linux/filter.h, linux/bpf_common.h).
+const LOAD_HALF_WORD: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS
+const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+/// Where `struct nlmsghdr` has its type (linux/netlink.h).
+const TYPE: u32 = 4;
+/// As many bytes as there are.
+const WHOLE: u32 = u32::MAX;
+
+/// Lets only messages of these types reach the socket. A datagram is judged by its first message, and the kernel
+/// sends news one by one.
+///
+/// # Errors
+///
+/// When the kernel refuses the filter.
+pub(super) fn attach<const N: usize>(socket: &impl AsRawFd, types: [u16; N]) -> io::Result<()> {
+    let mut program = program(types);
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the option's value is a `sock_fprog` of its own size, and the instructions that it points to
+    // outlive the call, which copies them.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            ptr::from_ref(&program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn program<const N: usize>(types: [u16; N]) -> Vec<libc::sock_filter> {
+    let instruction = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let mut program = vec![instruction(LOAD_HALF_WORD, 0, TYPE)];
+    for kind in types {
+        // The filter reads in the network's byte order, netlink writes in the host's.
+        program.push(instruction(JUMP_IF_EQUAL, 0, kind.to_be().into()));
+        program.push(instruction(RETURN, 0, WHOLE));
+    }
+    program.push(instruction(RETURN, 0, 0));
+    // Each comparison that fails goes over the return behind it.
+    for comparison in program.iter_mut().filter(|one| one.code == JUMP_IF_EQUAL) {
+        comparison.jf = 1;
+    }
+    program
+}
