@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL};
@@ -240,7 +241,9 @@ fn host_end(spec: &LinkSpec) -> LinkMessage {
 
 /// Whether the kernel gives the link settings for IPv6, which it refuses to change otherwise.
 fn has_ipv6(spec: &LinkSpec) -> bool {
-    spec.mtu.is_none_or(|mtu| mtu >= IPV6_MIN_MTU) && Path::new("/proc/sys/net/ipv6").exists()
+    // Asked once: with the namespaces of many containers the kernel takes long to find even that path.
+    static IPV6: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/sys/net/ipv6").exists());
+    *IPV6 && spec.mtu.is_none_or(|mtu| mtu >= IPV6_MIN_MTU)
 }
 
 fn remove(name: &LinkName) -> Request {
