@@ -56,7 +56,7 @@ pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
     // From here on there are other threads, which have the capabilities that are left.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(sources, config, logging, control))
+    runtime.block_on(async { tokio::spawn(serve(sources, config, logging, control)).await? })
 }
 
 /// The sockets in the file system that the daemon connects to.

@@ -6,7 +6,6 @@ use std::os::fd::AsRawFd;
 use std::ptr;
 
 use port_plan::LinkName;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 /// `ETHTOOL_STXCSUM`: set transmit checksum offload.
 const ETHTOOL_STXCSUM: u32 = 0x17;
@@ -20,10 +19,9 @@ struct Value {
     data: u32,
 }
 
-/// Switches transmit checksum offload of an interface of the calling thread's namespace on or off, as
-/// `ethtool -K NAME tx on|off` does. Segmentation offload, which needs it, goes off with it.
-pub(crate) fn set_tx_checksum(name: &LinkName, on: bool) -> io::Result<()> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+/// Switches transmit checksum offload of an interface of the socket's namespace on or off, as
+/// `ethtool -K NAME tx on|off` does. Segmentation offload, which needs it, goes off with it. Any socket will do.
+pub(crate) fn set_tx_checksum(socket: &impl AsRawFd, name: &LinkName, on: bool) -> io::Result<()> {
     let mut value = Value { command: ETHTOOL_STXCSUM, data: on.into() };
     // SAFETY: `ifreq` is plain data, for which all zeroes is a valid value.
     #[allow(unsafe_code)]

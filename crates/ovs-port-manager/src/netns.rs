@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
 use port_plan::ContainerId;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -42,14 +43,27 @@ pub(crate) fn of_container(pid: u32, container: &ContainerId) -> Result<OwnedFd,
     if !groups.contains(container.as_str()) {
         return Err(Error::Gone { pid });
     }
-    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
-    let own = "/proc/self/ns/net";
-    let host = fs::metadata(own).map_err(|error| gone_or(pid, own, error))?;
     let theirs = file.metadata().map_err(|error| gone_or(pid, &path, error))?;
-    if identity(theirs) == identity(host) {
+    if identity(&theirs) == host()? {
         return Err(Error::HostNamespace { pid });
     }
     Ok(file.into())
+}
+
+/// What tells the host's namespace from others. The program itself never leaves it.
+fn host() -> Result<(u64, u64), Error> {
+    static HOST: OnceLock<(u64, u64)> = OnceLock::new();
+    if let Some(host) = HOST.get() {
+        return Ok(*host);
+    }
+    let path = "/proc/self/ns/net".to_owned();
+    let host = fs::metadata(&path).map_err(|source| Error::Open { path, source })?;
+    Ok(*HOST.get_or_init(|| identity(&host)))
+}
+
+/// Device and inode, by which namespaces are told apart (namespaces(7)).
+fn identity(namespace: &fs::Metadata) -> (u64, u64) {
+    (namespace.dev(), namespace.ino())
 }
 
 fn gone_or(pid: u32, path: &str, error: io::Error) -> Error {

@@ -50,6 +50,11 @@ impl Connection {
         Ok(Self { socket, sequence: 0, buffer: Vec::with_capacity(DATAGRAM) })
     }
 
+    /// The socket, for what takes any socket of the namespace.
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Sends all requests at once and waits for every acknowledgement.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub(super) fn configure(spec: &LinkSpec, index: Option<u32>) -> Result<Vec<Strin
         enable_ipv6(name)?;
     }
     if !spec.tx_checksum_offload {
-        ethtool::set_tx_checksum(name, false)
+        ethtool::set_tx_checksum(connection.socket(), name, false)
             .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
     }
     let replaced = replaced_routes(&mut connection, index, &spec.routes)?;

@@ -9,6 +9,7 @@ use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
 use std::thread;
+use std::time::Duration;
 
 use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -33,6 +34,9 @@ const KINDS: [u16; 4] =
     [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_DELADDR, libc::RTM_DELROUTE];
 /// Room for what the kernel tells while this thread does not run. A burst of containers is a burst of news.
 const RECEIVE_BUFFER: libc::c_int = 4 << 20;
+/// The time between looks for news, which come in swarms: each link that is made or goes is told of several times,
+/// and who wakes each time takes the processor from who makes it.
+const PAUSE: Duration = Duration::from_millis(5);
 /// `NETLINK_LISTEN_ALL_NSID` (linux/netlink.h).
 const LISTEN_ALL_NSID: i32 = 8;
 /// Room for one datagram.
@@ -112,22 +116,28 @@ impl Listener {
     fn listen(mut self, news: &UnboundedSender<News>) {
         let mut datagram = vec![0; DATAGRAM];
         while !news.is_closed() {
-            let told = match receive(&self.socket, &mut datagram) {
-                Ok((Heard::Datagram { nsid }, length)) => {
-                    self.read(nsid, datagram.get(..length).unwrap_or_default())
+            let mut flags = 0;
+            loop {
+                let told = match receive(&self.socket, &mut datagram, flags) {
+                    Ok((Heard::Datagram { nsid }, length)) => {
+                        self.read(nsid, datagram.get(..length).unwrap_or_default())
+                    }
+                    Ok((Heard::Overrun, _)) => vec![News::Overrun],
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        error!("no longer hear of links: {error}; only the resync sees their loss");
+                        return;
+                    }
+                };
+                for item in told {
+                    if news.send(item).is_err() {
+                        return;
+                    }
                 }
-                Ok((Heard::Overrun, _)) => vec![News::Overrun],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
-                Err(error) => {
-                    error!("no longer hear of links: {error}; only the resync sees their loss");
-                    return;
-                }
-            };
-            for item in told {
-                if news.send(item).is_err() {
-                    return;
-                }
+                flags = libc::MSG_DONTWAIT;
             }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -264,7 +274,7 @@ impl End {
 }
 
 /// Reads one datagram and the number of the namespace that it is from, which only recvmsg(2) tells.
-fn receive(socket: &Socket, datagram: &mut [u8]) -> io::Result<(Heard, usize)> {
+fn receive(socket: &Socket, datagram: &mut [u8], flags: libc::c_int) -> io::Result<(Heard, usize)> {
     let mut control = Control { bytes: [0; CONTROL] };
     let mut part = libc::iovec { iov_base: datagram.as_mut_ptr().cast(), iov_len: datagram.len() };
     // SAFETY: `msghdr` is plain data, for which all zeroes is a valid value.
@@ -276,7 +286,7 @@ fn receive(socket: &Socket, datagram: &mut [u8]) -> io::Result<(Heard, usize)> {
     header.msg_controllen = CONTROL as _;
     // SAFETY: the header points to live buffers of the lengths that it gives.
     #[allow(unsafe_code)]
-    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
     let Ok(length) = usize::try_from(length) else {
         let error = io::Error::last_os_error();
         return match error.raw_os_error() {
