@@ -1,7 +1,6 @@
 //! Carrying out steps, one at a time.
 
 use std::borrow::Cow;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use port_plan::{ContainerId, Guards, LinkName, PortConfig, Step};
@@ -10,7 +9,6 @@ use tracing::{debug, info};
 use crate::error_chain::chain;
 use crate::failpoint;
 use crate::links::{self, Links};
-use crate::netns;
 use crate::openflow::{self, OpenFlow};
 use crate::switch::{self, Switch};
 
@@ -22,8 +20,6 @@ pub(crate) enum Error {
     #[error(transparent)]
     Link(#[from] links::Error),
     #[error(transparent)]
-    Netns(#[from] netns::Error),
-    #[error(transparent)]
     OpenFlow(#[from] openflow::Error),
     #[error("the container has no first process")]
     NoProcess,
@@ -33,7 +29,6 @@ impl Error {
     /// The container ended meanwhile, which is ordinary.
     pub(crate) fn is_gone(&self) -> bool {
         match self {
-            Self::Netns(netns::Error::Gone { .. }) => true,
             Self::Link(error) => error.is_gone(),
             _ => false,
         }
@@ -58,9 +53,8 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn netns(&self) -> Result<OwnedFd, Error> {
-        let pid = self.pid.ok_or(Error::NoProcess)?;
-        Ok(netns::of_container(pid, self.id)?)
+    fn pid(&self) -> Result<u32, Error> {
+        self.pid.ok_or(Error::NoProcess)
     }
 }
 
@@ -98,11 +92,11 @@ impl World {
                 bridge
             }
             Step::AddLink(spec) => {
-                replaced = self.links.add(spec.clone(), subject.netns()?).await?.replaced_routes;
+                replaced = self.links.add(spec.clone(), subject.pid()?).await?.replaced_routes;
                 &spec.name
             }
             Step::SetLink(repair) => {
-                self.links.repair(repair.clone(), subject.netns()?).await?;
+                self.links.repair(repair.clone(), subject.pid()?).await?;
                 &repair.name
             }
             Step::DelLink { link } => {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use port_plan::{
@@ -34,6 +33,11 @@ impl Error {
     }
 }
 
+/// How many namespaces are open at the same time: enough for the worker never to wait for one. Each is a file, of
+/// which a program may have a thousand, and with more than 64 the kernel makes all of its threads wait for it to
+/// make room for more (`expand_fdtable`, fs/file.c).
+const OPEN_NAMESPACES: usize = 16;
+
 /// All links of ours in the host's namespace.
 ///
 /// What is known comes from a listing of the kernel's and from our own doings since, and is confirmed
@@ -44,13 +48,20 @@ pub(crate) struct Links {
     worker: Worker,
     /// Deletions have threads of their own, one at a time: the kernel takes 16 ms for each.
     deleting: Semaphore,
+    /// For namespaces that are open while their work waits for the worker.
+    namespaces: Semaphore,
 }
 
 type Known = HashMap<ContainerId, Vec<ObservedLink>>;
 
 impl Links {
     pub(crate) fn new() -> Self {
-        Self { known: Arc::default(), worker: Worker::default(), deleting: Semaphore::new(1) }
+        Self {
+            known: Arc::default(),
+            worker: Worker::default(),
+            deleting: Semaphore::new(1),
+            namespaces: Semaphore::new(OPEN_NAMESPACES),
+        }
     }
 
     /// What happens to links and to the interfaces at their other ends.
@@ -120,8 +131,10 @@ impl Links {
         self.worker.run(move |host| Ok(look(host))).await?
     }
 
-    /// Makes a veth pair into a namespace; nothing of it is left on failure.
-    pub(crate) async fn add(&self, spec: LinkSpec, netns: OwnedFd) -> Result<Created, Error> {
+    /// Makes a veth pair into the namespace of its container's first process; nothing of it is left on failure.
+    pub(crate) async fn add(&self, spec: LinkSpec, pid: u32) -> Result<Created, Error> {
+        let _permit = self.namespaces.acquire().await?;
+        let netns = netns::of_container(pid, &spec.key.container)?;
         let known = Arc::clone(&self.known);
         let create = move |host: &mut Connection| {
             let created = netlink::create(host, &spec, &netns)?;
@@ -135,7 +148,9 @@ impl Links {
     }
 
     /// Puts the container's end of a link right.
-    pub(crate) async fn repair(&self, repair: LinkRepair, netns: OwnedFd) -> Result<(), Error> {
+    pub(crate) async fn repair(&self, repair: LinkRepair, pid: u32) -> Result<(), Error> {
+        let _permit = self.namespaces.acquire().await?;
+        let netns = netns::of_container(pid, &repair.key.container)?;
         Ok(self.worker.run(move |_| netlink::repair(&repair, &netns)).await?)
     }
 

@@ -189,7 +189,8 @@ async fn add_port(observer: &Observer, wish: Wish) -> anyhow::Result<()> {
     let (desired, _) = observer.desired(Some(&container));
     let labelled = desired.specs().iter().any(|spec| spec.key.interface == wish.interface);
     ensure!(!labelled, "the labels of container {shown} are for {} already", wish.interface);
-    let netns = netns::of_container(*pid, &container.id)?;
+    // What would fail later is to fail before anything is changed.
+    netns::of_container(*pid, &container.id)?;
 
     let datapath = match switch.bridge(&wish.bridge) {
         Some(datapath) => datapath,
@@ -201,7 +202,7 @@ async fn add_port(observer: &Observer, wish: Wish) -> anyhow::Result<()> {
     };
     let spec = spec(&wish, &container, start, datapath)?;
     let port = spec.name.clone();
-    match observer.world.links.add(spec, netns).await {
+    match observer.world.links.add(spec, *pid).await {
         Ok(_) => {}
         Err(links::Error::Netlink(netlink::Error::InterfaceExists(name))) => {
             bail!("interface {name} exists in container {shown} already");

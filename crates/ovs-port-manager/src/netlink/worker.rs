@@ -23,8 +23,14 @@ use crate::netns;
 /// How long the thread waits for more work: in a burst it comes in small pieces.
 const LINGER: Duration = Duration::from_millis(20);
 
+/// Answers that wait for each other at most. Who gets one alone is woken by it, takes the processor from this
+/// thread for a moment, and has to wait for the others of its burst all the same.
+const ANSWERED_TOGETHER: usize = 16;
+
 /// Work for the thread. It is given the socket in the host's namespace.
-type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) + Send>;
+type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) -> Answer + Send>;
+/// Tells who has asked for a piece of work what came of it.
+type Answer = Box<dyn FnOnce() + Send>;
 
 /// What waits for the thread, and whether there is one.
 #[derive(Default)]
@@ -57,8 +63,9 @@ impl Worker {
     ) -> Result<T, Error> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |host| {
+            let result = host.and_then(work);
             // Nobody listens when the caller was cancelled; the work is done all the same.
-            let _ = sender.send(host.and_then(work));
+            Box::new(move || drop(sender.send(result)))
         });
         let first = {
             let mut queue = self.shared.lock();
@@ -89,42 +96,29 @@ impl Shared {
     /// Works until nothing is left to do.
     fn serve(&self) {
         let home = File::open("/proc/thread-self/ns/net");
+        let go_home = || {
+            let home = home.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+            netns::enter(home.as_fd())
+        };
         let mut host = None;
+        let mut answers = Vec::with_capacity(ANSWERED_TOGETHER);
         loop {
-            let Some(job) = self.next(|| {
-                let home = home.as_ref().map_err(|error| io::Error::from(error.kind()))?;
-                netns::enter(home.as_fd())
-            }) else {
-                return;
-            };
-            if host.is_none() {
-                // Only work that got a socket can have moved this thread: it is still at home.
-                match Connection::open() {
-                    Ok(opened) => host = Some(opened),
-                    Err(error) => {
-                        job(Err(error));
-                        continue;
-                    }
-                }
+            let job = self.lock().jobs.pop_front();
+            if job.is_none() || answers.len() == ANSWERED_TOGETHER {
+                answers.drain(..).for_each(|answer: Answer| answer());
             }
-            if let Some(host) = &mut host {
-                // Who waits for it learns of a panic by its sender's end; others are not to be held up.
-                let _ = catch_unwind(AssertUnwindSafe(|| job(Ok(host))));
-            }
+            let Some(job) = job.or_else(|| self.wait(go_home)) else { return };
+            // Who waits for it learns of a panic by its sender's end; others are not to be held up.
+            answers.extend(catch_unwind(AssertUnwindSafe(|| job(connected(&mut host)))));
         }
     }
 
-    /// The next piece of work; none if there has been none for a while, and then nobody serves the queue.
-    fn next(&self, go_home: impl FnOnce() -> io::Result<()>) -> Option<Job> {
-        let mut queue = self.lock();
-        if let Some(job) = queue.jobs.pop_front() {
-            return Some(job);
-        }
-        drop(queue);
+    /// Waits for a piece of work; none if there has been none for a while, and then nobody serves the queue.
+    fn wait(&self, go_home: impl FnOnce() -> io::Result<()>) -> Option<Job> {
         let linger = if go_home().is_ok() { LINGER } else { Duration::ZERO };
-        queue = self.lock();
+        let queue = self.lock();
         let waited = self.more.wait_timeout_while(queue, linger, |queue| queue.jobs.is_empty());
-        (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let job = queue.jobs.pop_front();
         // Under the lock: whoever comes next finds no thread and starts one.
         queue.served = job.is_some();
@@ -133,5 +127,15 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The socket in the host's namespace, opened if it is not yet.
+///
+/// Only work that got one can have moved the thread: without, it is still at home.
+fn connected(host: &mut Option<Connection>) -> Result<&mut Connection, Error> {
+    match host {
+        Some(host) => Ok(host),
+        None => Ok(host.insert(Connection::open()?)),
     }
 }

@@ -16,7 +16,12 @@ const IFF_UP: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
+const AF_INET6: u16 = 10;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
@@ -61,8 +66,9 @@ impl Netlink {
         for (link, netns) in links.iter().zip(&namespaces) {
             self.sequence += 1;
             pair(&mut bytes, self.sequence, link, netns.as_raw_fd());
+            host_up(&mut bytes, self.sequence);
         }
-        exchange(&self.host, &bytes, links.len())?;
+        exchange(&self.host, &bytes, 2 * links.len())?;
         for (link, netns) in links.iter().zip(&namespaces) {
             move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             let mut bytes = Vec::with_capacity(128);
@@ -101,14 +107,16 @@ fn exchange(socket: &Socket, bytes: &[u8], mut outstanding: usize) -> Result<()>
 
 fn pair(bytes: &mut Vec<u8>, sequence: u32, link: &Link, netns: i32) {
     message(bytes, RTM_NEWLINK, NLM_F_CREATE_EXCL, sequence, |bytes| {
-        interface(bytes, sequence, true);
+        interface(bytes, sequence, false);
         attribute(bytes, IFLA_IFNAME, |bytes| text(bytes, &link.name));
+        one_queue(bytes);
         attribute(bytes, IFLA_LINKINFO, |bytes| {
             attribute(bytes, IFLA_INFO_KIND, |bytes| bytes.extend(b"veth"));
             attribute(bytes, IFLA_INFO_DATA, |bytes| {
                 attribute(bytes, VETH_INFO_PEER, |bytes| {
                     interface(bytes, INDEX, false);
                     attribute(bytes, IFLA_IFNAME, |bytes| text(bytes, "eth1"));
+                    one_queue(bytes);
                     attribute(bytes, IFLA_ADDRESS, |bytes| {
                         bytes.extend([0x02, 0]);
                         bytes.extend(link.address);
@@ -128,6 +136,23 @@ fn address(bytes: &mut Vec<u8>, link: &Link) {
         // IFA_LOCAL and IFA_ADDRESS.
         attribute(bytes, 2, |bytes| bytes.extend(link.address));
         attribute(bytes, 1, |bytes| bytes.extend(link.address));
+    });
+}
+
+fn one_queue(bytes: &mut Vec<u8>) {
+    attribute(bytes, IFLA_NUM_TX_QUEUES, |bytes| bytes.extend(1_u32.to_ne_bytes()));
+    attribute(bytes, IFLA_NUM_RX_QUEUES, |bytes| bytes.extend(1_u32.to_ne_bytes()));
+}
+
+/// Takes the host's end up, without a link-local address of its own.
+fn host_up(bytes: &mut Vec<u8>, index: u32) {
+    message(bytes, RTM_NEWLINK, 0, 0, |bytes| {
+        interface(bytes, index, true);
+        attribute(bytes, IFLA_AF_SPEC, |bytes| {
+            attribute(bytes, AF_INET6, |bytes| {
+                attribute(bytes, IFLA_INET6_ADDR_GEN_MODE, |bytes| bytes.push(1));
+            });
+        });
     });
 }
 
