@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::labels;
 use crate::policy::Source;
 
-/// A container's full id: 64 hexadecimal digits.
+/// A container's full id: 64 hexadecimal digits. Its clones share them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContainerId(String);
+pub struct ContainerId(Arc<str>);
 
 /// Why a text is not a [`ContainerId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,7 @@ impl FromStr for ContainerId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hexadecimal = text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if text.len() == Self::LEN && hexadecimal {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(InvalidContainerId)
         }

@@ -9,8 +9,13 @@ use std::str::FromStr;
 /// printable ASCII, no `%` (which the kernel expands), and not `all` or `default`, which name the
 /// settings of every interface under `/proc/sys/net`. A bridge obeys them too, because Open vSwitch
 /// gives it an internal interface of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkName(String);
+///
+/// A name is kept in place, as there are many copies of each, and is in the order of its text.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkName {
+    /// Filled up with zeroes, which no name has.
+    bytes: [u8; Self::MAX_LEN],
+}
 
 /// Why a text is not a [`LinkName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,14 +31,25 @@ impl LinkName {
     pub const MAX_LEN: usize = 15;
 
     /// A name that this crate has made up and that is known to follow the rules.
-    pub(crate) fn generated(text: String) -> Self {
+    pub(crate) fn generated(text: &str) -> Self {
         debug_assert!(text.parse::<Self>().is_ok(), "{text}");
-        Self(text)
+        Self::kept(text)
+    }
+
+    /// A text that follows the rules.
+    fn kept(text: &str) -> Self {
+        let mut bytes = [0; Self::MAX_LEN];
+        for (place, byte) in bytes.iter_mut().zip(text.bytes()) {
+            *place = byte;
+        }
+        Self { bytes }
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let end = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(Self::MAX_LEN);
+        // It was a text when it came.
+        self.bytes.get(..end).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 
@@ -45,12 +61,18 @@ impl FromStr for LinkName {
         let plain =
             text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'%'));
         let reserved = matches!(text, "." | ".." | "all" | "default");
-        if fits && plain && !reserved { Ok(Self(text.to_owned())) } else { Err(InvalidLinkName) }
+        if fits && plain && !reserved { Ok(Self::kept(text)) } else { Err(InvalidLinkName) }
     }
 }
 
 impl fmt::Display for LinkName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LinkName").field(&self.as_str()).finish()
     }
 }

@@ -274,7 +274,8 @@ fn name(spec: &PortSpec, salt: u64) -> LinkName {
     let head = container.as_str().chars().take(8);
     let digit = |byte: &u8| DIGITS.get(usize::from(*byte) % DIGITS.len()).copied();
     let middle = hash.iter().take(5).filter_map(digit).map(char::from);
-    LinkName::generated(head.chain(middle).chain("_l".chars()).collect())
+    let name: String = head.chain(middle).chain("_l".chars()).collect();
+    LinkName::generated(&name)
 }
 
 impl fmt::Display for Plan {
