@@ -90,6 +90,14 @@ impl Switch {
             .table::<Interface>()
             .table::<Qos>()
             .table::<Mirror>()
+            // Nobody reads these, and with many ports they are a good part of the replica and of its news.
+            .without(Port::OTHER_CONFIG)
+            .without(Interface::MAC_IN_USE)
+            .without(Interface::ADMIN_STATE)
+            .without(Interface::LINK_STATE)
+            .without(Interface::IFINDEX)
+            .without(Interface::MTU)
+            .without(Interface::MTU_REQUEST)
             .index_external_id(key::CONTAINER_ID)
             .index_external_id(key::OWNER)
             .index_external_id(by_hand::CONTAINER);

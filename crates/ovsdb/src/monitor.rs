@@ -2,6 +2,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::column::Column;
 use crate::filter::{Filter, Term, Terms};
 use crate::replica::Replica;
 use crate::row::Row;
@@ -36,7 +37,7 @@ pub struct Monitor {
 #[derive(Clone, Debug)]
 struct Wanted {
     table: &'static str,
-    columns: &'static [&'static str],
+    columns: Vec<&'static str>,
     rows: Terms,
     empty: fn(&[&'static str]) -> Box<dyn AnyTable>,
 }
@@ -92,10 +93,20 @@ impl Monitor {
             let empty = |keys: &[_]| Box::new(Table::<R>::new(keys)) as Box<dyn AnyTable>;
             self.tables.push(Wanted {
                 table: R::TABLE,
-                columns: R::COLUMNS,
+                columns: R::COLUMNS.to_vec(),
                 rows: filter.into_terms(),
                 empty,
             });
+        }
+        self
+    }
+
+    /// Does without a column, which has its default value in all rows of the replica: what nobody reads costs
+    /// nothing. The table must have been named before.
+    #[must_use]
+    pub fn without<R: Row, T>(mut self, column: Column<R, T>) -> Self {
+        for wanted in self.tables.iter_mut().filter(|wanted| wanted.table == R::TABLE) {
+            wanted.columns.retain(|name| *name != column.name());
         }
         self
     }
@@ -136,7 +147,7 @@ impl Monitor {
     /// Whether the schema has all that is wanted.
     pub(crate) fn check(&self, schema: &Schema) -> Result<(), SchemaMismatch> {
         for Wanted { table, columns, .. } in &self.tables {
-            let (table, columns) = (*table, *columns);
+            let table = *table;
             let database = || schema.name.clone();
             let version = || schema.version.clone();
             let Some(found) = schema.tables.get(table) else {
@@ -173,7 +184,7 @@ pub(crate) struct Conditions<'a>(pub(crate) &'a Monitor);
 #[derive(serde::Serialize)]
 struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    columns: Option<&'static [&'static str]>,
+    columns: Option<&'a [&'static str]>,
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     rows: Option<&'a [Term]>,
 }
@@ -194,14 +205,14 @@ impl Monitor {
 
 impl Serialize for Requests<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.requests(serializer, |wanted| Request { columns: Some(wanted.columns), rows: None })
+        self.0.requests(serializer, |wanted| Request { columns: Some(&wanted.columns), rows: None })
     }
 }
 
 impl Serialize for CondRequests<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.requests(serializer, |wanted| Request {
-            columns: Some(wanted.columns),
+            columns: Some(&wanted.columns),
             rows: (!wanted.rows.is_empty()).then_some(&wanted.rows),
         })
     }

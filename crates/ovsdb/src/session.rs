@@ -28,6 +28,8 @@ pub use error::{RequestError, SessionError};
 
 /// How much may wait to be written before further requests have to wait in their channel.
 const HIGH_WATER: usize = 1 << 20;
+/// Room that is kept for what is sent next, however much has been sent.
+const KEPT: usize = 64 << 10;
 
 /// A connection. Whoever owns it drives it.
 pub(crate) struct Session {
@@ -67,7 +69,7 @@ impl Outgoing {
         if self.written >= self.bytes.len() {
             self.written = 0;
             self.bytes.clear();
-            self.bytes.shrink_to(HIGH_WATER);
+            self.bytes.shrink_to(KEPT);
         }
     }
 }

@@ -72,7 +72,7 @@ impl Decoder {
             self.scanned -= self.start;
             self.start = 0;
         }
-        if self.buffer.is_empty() && self.buffer.capacity() > 16 * READ_SIZE {
+        if self.buffer.is_empty() && self.buffer.capacity() > 2 * READ_SIZE {
             // A snapshot can be large; what comes after it is not.
             self.buffer = Vec::new();
         }

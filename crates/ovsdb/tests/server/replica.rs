@@ -8,6 +8,27 @@ use ovsdb::{Client, Monitor, Mutation, Transaction, Update};
 use crate::lab::{Server, add_bridge, add_port, port_names, quick, replica_has, within};
 
 #[tokio::test]
+async fn a_column_that_nobody_wants_is_not_asked_for() {
+    let server = Server::start();
+    server.vsctl(&["add-br", "br0", "--", "add-port", "br0", "p0", "tag=7", "other_config:x=y"]);
+    let monitor = Monitor::new("Open_vSwitch").table::<Port>().without(Port::OTHER_CONFIG);
+    let client = Client::connect(server.endpoint(), monitor).await.unwrap();
+    client.read(|replica| {
+        let port = replica.table::<Port>().by_name("p0").unwrap();
+        assert_eq!(port.tag, Some(7));
+        assert_eq!(port.other_config, BTreeMap::new());
+    });
+    server.vsctl(&["set", "port", "p0", "other_config:x=z", "tag=8"]);
+    replica_has(&client, "the tag", |replica| {
+        replica.table::<Port>().by_name("p0").is_some_and(|port| port.tag == Some(8))
+    })
+    .await;
+    client.read(|replica| {
+        assert_eq!(replica.table::<Port>().by_name("p0").unwrap().other_config, BTreeMap::new());
+    });
+}
+
+#[tokio::test]
 async fn the_first_snapshot_has_all_columns() {
     let server = Server::start();
     server.vsctl(&[
