@@ -46,6 +46,9 @@ const OPEN_NAMESPACES: usize = 16;
 pub(crate) struct Links {
     known: Arc<Mutex<Known>>,
     worker: Worker,
+    /// Announcements have a thread of their own: the kernel takes 8 ms to close the socket of each
+    /// (`packet_release`, net/packet/af_packet.c), and no new container is to wait for those of a burst.
+    announcer: Worker,
     /// Deletions have threads of their own, one at a time: the kernel takes 16 ms for each.
     deleting: Semaphore,
     /// For namespaces that are open while their work waits for the worker.
@@ -59,6 +62,7 @@ impl Links {
         Self {
             known: Arc::default(),
             worker: Worker::default(),
+            announcer: Worker::default(),
             deleting: Semaphore::new(1),
             namespaces: Semaphore::new(OPEN_NAMESPACES),
         }
@@ -162,7 +166,7 @@ impl Links {
             let netns = netns::of_container(pid, &key.container)?;
             Ok(netlink::announce(&key.interface, mac, &addresses, &netns)?)
         };
-        self.worker.run(move |host| Ok(announce(host))).await?
+        self.announcer.run(move |host| Ok(announce(host))).await?
     }
 
     /// Deletes a container's link.

@@ -73,7 +73,8 @@ pub(crate) struct Reconciler {
     observer: Arc<Observer>,
     /// What others may know of all this.
     board: Arc<Board>,
-    entries: HashMap<ContainerId, Entry>,
+    /// In boxes, as a map has room for almost twice as many as there are.
+    entries: HashMap<ContainerId, Box<Entry>>,
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,

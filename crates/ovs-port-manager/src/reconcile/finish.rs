@@ -40,7 +40,7 @@ impl Reconciler {
                 self.forget_ports(&container, |_| true);
                 self.board.forget(&container);
                 if again {
-                    self.entries.insert(container.clone(), Entry::default());
+                    self.entries.insert(container.clone(), Box::default());
                 } else {
                     self.entries.remove(&container);
                 }

@@ -1,4 +1,5 @@
-//! Netlink by hand: the veth pair in one request, then address and "up" in one batch inside.
+//! Netlink by hand: the veth pairs and their host ends in one batch, then address and "up" in one batch inside each
+//! container.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
