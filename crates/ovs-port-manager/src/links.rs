@@ -47,7 +47,7 @@ pub(crate) struct Links {
     known: Arc<Mutex<Known>>,
     worker: Worker,
     /// Announcements have a thread of their own: the kernel takes 8 ms to close the socket of each
-    /// (`packet_release`, net/packet/af_packet.c), and no new container is to wait for those of a burst.
+    /// (`packet_release`, `net/packet/af_packet.c`), and no new container is to wait for those of a burst.
     announcer: Worker,
     /// Deletions have threads of their own, one at a time: the kernel takes 16 ms for each.
     deleting: Semaphore,

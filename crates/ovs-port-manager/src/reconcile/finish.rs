@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::look::{Error, Look, Ports, Seen, Standing};
 use super::timers::Timer;
-use super::{Entry, Reconciler, Told};
+use super::{Reconciler, Told};
 use crate::board::Denial;
 use crate::error_chain::chain;
 
