@@ -56,6 +56,7 @@ pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
     // From here on there are other threads, which have the capabilities that are left.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    // Not on this thread, which would be one more to wake for each thing that happens.
     runtime.block_on(async { tokio::spawn(serve(sources, config, logging, control)).await? })
 }
 

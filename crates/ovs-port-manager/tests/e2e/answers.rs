@@ -52,6 +52,11 @@ fn plain(line: &str) -> String {
         };
         words.push(if kind == bare { word.to_owned() } else { word.replace(bare, kind) });
     }
+    // Counters, which may still be zero.
+    if let Some(up) = words.iter().position(|word| word == "up") {
+        let counters = words.iter_mut().skip(up + 1).take(2);
+        counters.filter(|it| it.parse::<u64>().is_ok()).for_each(|it| "NUMBER".clone_into(it));
+    }
     // What a step took.
     let took = words.iter().position(|word| word.starts_with("ms)"));
     if let Some(number) = took.and_then(|at| words.get_mut(at.saturating_sub(1))) {
