@@ -33,10 +33,10 @@ impl Error {
     }
 }
 
-/// How many namespaces are open at the same time: enough for the worker never to wait for one. Each is a file, of
-/// which a program may have a thousand, and with more than 64 the kernel makes all of its threads wait for it to
-/// make room for more (`expand_fdtable`, fs/file.c).
-const OPEN_NAMESPACES: usize = 16;
+/// How many namespaces are open at the same time: those whose work waits for its answer, and as many more, so that the
+/// worker has no need to wait. Each is a file, of which a program may have a thousand, and with more than 64 the kernel
+/// makes all of its threads wait for it to make room for more (`expand_fdtable`, fs/file.c).
+const OPEN_NAMESPACES: usize = 2 * netlink::ANSWERED_TOGETHER;
 
 /// All links of ours in the host's namespace.
 ///

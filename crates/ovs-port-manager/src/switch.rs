@@ -286,8 +286,8 @@ impl Switch {
     }
 
     /// Tells that the rows of so many ports are about to be changed, best in one transaction.
-    pub(crate) fn expect(&self, ports: usize) {
-        self.client.expect(ports);
+    pub(crate) fn will_change(&self, ports: usize) {
+        self.client.will_commit(ports);
     }
 
     /// Executes a transaction, together with those that other ports have ready.

@@ -23,7 +23,7 @@ const WHOLE: u32 = u32::MAX;
 /// # Errors
 ///
 /// When the kernel refuses the filter.
-pub(super) fn attach<const N: usize>(socket: &impl AsRawFd, types: [u16; N]) -> io::Result<()> {
+pub(super) fn attach(socket: &impl AsRawFd, types: &[u16]) -> io::Result<()> {
     let mut program = program(types);
     let program = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
@@ -44,18 +44,15 @@ pub(super) fn attach<const N: usize>(socket: &impl AsRawFd, types: [u16; N]) -> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-fn program<const N: usize>(types: [u16; N]) -> Vec<libc::sock_filter> {
-    let instruction = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+fn program(types: &[u16]) -> Vec<libc::sock_filter> {
+    let instruction = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
     let mut program = vec![instruction(LOAD_HALF_WORD, 0, TYPE)];
     for kind in types {
-        // The filter reads in the network's byte order, netlink writes in the host's.
-        program.push(instruction(JUMP_IF_EQUAL, 0, kind.to_be().into()));
+        // The filter reads in the network's byte order, netlink writes in the host's. Another type goes over the
+        // return that follows.
+        program.push(instruction(JUMP_IF_EQUAL, 1, kind.to_be().into()));
         program.push(instruction(RETURN, 0, WHOLE));
     }
     program.push(instruction(RETURN, 0, 0));
-    // Each comparison that fails goes over the return behind it.
-    for comparison in program.iter_mut().filter(|one| one.code == JUMP_IF_EQUAL) {
-        comparison.jf = 1;
-    }
     program
 }

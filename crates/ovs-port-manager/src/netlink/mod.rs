@@ -24,7 +24,7 @@ pub(crate) use veth::{
     Created, announce, create, delete, detect_duplicates, list, missing, observe, repair,
 };
 pub(crate) use watch::{News, hears_other_namespaces, watch};
-pub(crate) use worker::Worker;
+pub(crate) use worker::{ANSWERED_TOGETHER, Worker};
 
 /// Why the kernel did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -63,7 +63,7 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
-        filter::attach(&socket, KINDS)?;
+        filter::attach(&socket, &KINDS)?;
         for group in GROUPS {
             socket.add_membership(group)?;
         }
@@ -115,29 +115,28 @@ enum Heard {
 impl Listener {
     fn listen(mut self, news: &UnboundedSender<News>) {
         let mut datagram = vec![0; DATAGRAM];
+        // For the first news the thread waits, then it reads what else there is.
+        let mut flags = 0;
         while !news.is_closed() {
-            let mut flags = 0;
-            loop {
-                let told = match receive(&self.socket, &mut datagram, flags) {
-                    Ok((Heard::Datagram { nsid }, length)) => {
-                        self.read(nsid, datagram.get(..length).unwrap_or_default())
-                    }
-                    Ok((Heard::Overrun, _)) => vec![News::Overrun],
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        error!("no longer hear of links: {error}; only the resync sees their loss");
-                        return;
-                    }
-                };
-                for item in told {
-                    if news.send(item).is_err() {
-                        return;
-                    }
+            let told = match receive(&self.socket, &mut datagram, flags) {
+                Ok((Heard::Datagram { nsid }, length)) => {
+                    self.read(nsid, datagram.get(..length).unwrap_or_default())
                 }
-                flags = libc::MSG_DONTWAIT;
-            }
-            thread::sleep(PAUSE);
+                Ok((Heard::Overrun, _)) => vec![News::Overrun],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(PAUSE);
+                    flags = 0;
+                    continue;
+                }
+                Err(error) => {
+                    error!("no longer hear of links: {error}; only the resync sees their loss");
+                    return;
+                }
+            };
+            flags = libc::MSG_DONTWAIT;
+            // Nobody listens any more at the end of the program.
+            told.into_iter().for_each(|item| drop(news.send(item)));
         }
     }
 

@@ -25,7 +25,7 @@ const LINGER: Duration = Duration::from_millis(20);
 
 /// Answers that wait for each other at most. Who gets one alone is woken by it, takes the processor from this
 /// thread for a moment, and has to wait for the others of its burst all the same.
-const ANSWERED_TOGETHER: usize = 16;
+pub(crate) const ANSWERED_TOGETHER: usize = 8;
 
 /// Work for the thread. It is given the socket in the host's namespace.
 type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) -> Answer + Send>;

@@ -138,7 +138,7 @@ impl Observer {
     pub(crate) fn new(docker: Docker, world: World, rules: Rules) -> Self {
         let inspections = Semaphore::new(docker::REQUESTS).into();
         let switch = world.switch.clone();
-        let gathering = Gathering::new(move |looks| switch.expect(looks));
+        let gathering = Gathering::new(move |looks| switch.will_change(looks));
         let registry = Arc::default();
         Self { docker, world, rules, registry, inspections, gathering }
     }

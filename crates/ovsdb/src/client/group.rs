@@ -56,8 +56,7 @@ impl Client {
     ///
     /// While one shared transaction is in flight, those that arrive gather for the next: a hundred
     /// concurrent callers cost about as much as one, and a caller alone waits for others for some
-    /// 30 microseconds only. All that
-    /// holds for `transact` holds here: each caller's transaction happens as a whole or not at
+    /// 30 microseconds only, unless more are [announced](Self::will_commit). All that holds for `transact` holds here: each caller's transaction happens as a whole or not at
     /// all, and gets its own reply or its own error. When the server refuses a shared transaction,
     /// nothing of it has happened, and every part of it is sent again by itself.
     ///
@@ -113,11 +112,13 @@ impl Client {
     ///
     /// For who lets many tasks go on at once. Starting them takes longer than a transaction waits
     /// for just anybody, and without this the first of them would go alone.
-    pub fn expect(&self, callers: usize) {
+    pub fn will_commit(&self, callers: usize) {
         let mut queue = self.shared.group.queue();
-        let until = queue.expected_until.replace(Instant::now() + GATHERING);
-        let still = if until > Some(Instant::now()) { queue.expected } else { 0 };
-        queue.expected = still + callers;
+        if !queue.expects_more() {
+            queue.expected = 0;
+        }
+        queue.expected += callers;
+        queue.expected_until = Some(Instant::now() + GATHERING);
     }
 }
 
