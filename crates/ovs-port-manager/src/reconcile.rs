@@ -402,9 +402,13 @@ impl Reconciler {
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 self.board.surveyed();
-                let together = self.observer.gathering.coming();
-                for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
+                let containers: HashSet<_> = containers.into_iter().chain(known).collect();
+                // What stays is made first: among what the looks take and give back, it would keep pages half empty.
+                for container in &containers {
                     self.entries.entry(container.clone()).or_default().resync = true;
+                }
+                let together = self.observer.gathering.coming();
+                for container in containers {
                     self.look_beside(container, &together);
                 }
             }
