@@ -17,7 +17,7 @@ use bollard::errors::Error as BollardError;
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::StreamExt;
-use port_plan::{Backoff, Container, ContainerId, Network, Start, State, labels};
+use port_plan::{Backoff, Container, ContainerId, Network, State, labels};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
@@ -137,7 +137,10 @@ impl Docker {
 
     /// One container, or `None` if there is none of that id.
     pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
-        self.find(id.as_str()).await
+        let found = self.find(id.as_str()).await?;
+        // Another one may have this id for its name. Of two ids that are the same, the one at hand is shared already.
+        let found = found.filter(|container| container.id == *id);
+        Ok(found.map(|container| Container { id: id.clone(), ..container }))
     }
 
     /// One container by its name, its id or the beginning of its id.
@@ -258,7 +261,7 @@ impl Docker {
         let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
         let runs = state.running == Some(true) && state.restarting != Some(true);
         let state = match (runs, pid, state.started_at) {
-            (true, Some(pid), Some(start)) => State::Running { pid, start: Start(start) },
+            (true, Some(pid), Some(start)) => State::Running { pid, start: start.as_str().into() },
             _ => State::Stopped,
         };
         let mode = response.host_config.and_then(|host| host.network_mode).unwrap_or_default();
@@ -275,7 +278,7 @@ impl Docker {
         };
         Ok(Container {
             id: self.id(response.id.as_deref())?,
-            name: response.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+            name: response.name.unwrap_or_default().trim_start_matches('/').into(),
             labels,
             image: config.image.unwrap_or_default(),
             image_labels,

@@ -81,11 +81,16 @@ impl Links {
         // In turn with what makes links: the listing cannot miss what has just been made.
         let list = move |host: &mut Connection| {
             let links = netlink::list(host)?;
-            let mut known = lock(&known);
-            known.clear();
+            let mut listed = Known::new();
             for (key, link) in links {
-                let links = known.entry(key.container).or_insert_with(|| Vec::with_capacity(1));
+                let links = listed.entry(key.container).or_insert_with(|| Vec::with_capacity(1));
                 links.push(link);
+            }
+            let mut known = lock(&known);
+            // What has not changed stays where it is, with the parts that it shares.
+            known.retain(|container, links| listed.get(container) == Some(links));
+            for (container, links) in listed {
+                known.entry(container).or_insert(links);
             }
             Ok(known.keys().cloned().collect())
         };

@@ -108,8 +108,8 @@ struct Entry {
     told: Option<Told>,
     /// What it was last said not to get, in which start, so that it is said once.
     denied: Option<(Start, Vec<Denial>)>,
-    /// Its ports, by the names of the interfaces inside the container.
-    ports: HashMap<LinkName, Box<PortEntry>>,
+    /// Its ports, one for each interface.
+    ports: Vec<PortEntry>,
     /// Of which start it was told that labels of the image do not count.
     ignored: Option<Start>,
     /// How many of its interfaces the last look could not give their ports.
@@ -121,6 +121,34 @@ struct PortEntry {
     attached: Attached,
     ready: bool,
     detection: Detection,
+}
+
+impl Entry {
+    /// What is remembered of the port of an interface.
+    fn port(&self, interface: &LinkName) -> Option<&PortEntry> {
+        self.ports.iter().find(|port| port.is_of(interface))
+    }
+
+    fn port_mut(&mut self, interface: &LinkName) -> Option<&mut PortEntry> {
+        self.ports.iter_mut().find(|port| port.is_of(interface))
+    }
+
+    /// Remembers a port, in the place of an earlier one of its interface.
+    fn set_port(&mut self, port: PortEntry) {
+        match self.port_mut(&port.attached.spec.key.interface) {
+            Some(before) => *before = port,
+            None => {
+                self.ports.reserve_exact(1);
+                self.ports.push(port);
+            }
+        }
+    }
+}
+
+impl PortEntry {
+    fn is_of(&self, interface: &LinkName) -> bool {
+        self.attached.spec.key.interface == *interface
+    }
 }
 
 /// How far it is known whether other hosts have a port's IPv6 addresses.
@@ -155,7 +183,7 @@ enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
     Detected { key: PortKey, port: LinkName, result: Result<Vec<IpNet>, String> },
-    Guarded { key: PortKey, name: String, result: Result<(), String> },
+    Guarded { key: PortKey, name: Arc<str>, result: Result<(), String> },
     Announced { container: ContainerId, result: Result<(), String> },
     Asked(Result<(), switch::Error>),
 }
@@ -280,7 +308,7 @@ impl Reconciler {
             while let Some(done) = self.work.join_next().await {
                 let Ok(Done::Look(look)) = done else { continue };
                 if let Err(error) = look.result {
-                    let (container, name) = (look.container.short(), look.seen.name);
+                    let (container, name) = (look.container.short(), &*look.seen.name);
                     warn!(container, name, "port not removed: {}", chain(&error));
                 }
             }
@@ -307,8 +335,11 @@ impl Reconciler {
     /// The same, as one of several that set out together.
     fn look_beside(&mut self, container: ContainerId, others: &Coming) {
         let may_look = self.survey.done && self.may_act();
-        let entry = self.entries.entry(container.clone()).or_default();
         self.timers.cancel(&Timer::Look(container.clone()));
+        // Whoever names it again has made the id anew: the one that is kept serves all.
+        let container =
+            self.entries.get_key_value(&container).map_or(container, |(known, _)| known.clone());
+        let entry = self.entries.entry(container.clone()).or_default();
         if !may_look {
             // Which links there are is not known yet, or another instance is at work. The survey that
             // comes when that has changed looks at all known containers.
@@ -361,7 +392,7 @@ impl Reconciler {
             Done::Guarded { key, name, result: Err(reason) } => {
                 let interface = key.interface.clone();
                 if let Some(entry) = self.entries.get_mut(&key.container)
-                    && let Some(port) = entry.ports.get_mut(&interface)
+                    && let Some(port) = entry.port_mut(&interface)
                 {
                     port.ready = false;
                 }

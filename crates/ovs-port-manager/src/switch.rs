@@ -169,10 +169,12 @@ impl Switch {
     }
 
     /// The name that a container's rows give it.
-    pub(crate) fn container_name(&self, container: &ContainerId) -> Option<String> {
+    pub(crate) fn container_name(&self, container: &ContainerId) -> Option<Arc<str>> {
         self.client.read(|replica| {
-            interfaces_of(replica, container)
-                .find_map(|interface| interface.external_ids.get(key::CONTAINER_NAME).cloned())
+            interfaces_of(replica, container).find_map(|interface| {
+                let name = interface.external_ids.get(key::CONTAINER_NAME)?;
+                Some(name.as_str().into())
+            })
         })
     }
 
@@ -307,7 +309,7 @@ impl Ids<'_> {
     fn external_ids(&self) -> BTreeMap<String, String> {
         let mut ids = marks(self.key);
         ids.insert(key::CONTAINER_NAME.to_owned(), self.container_name.to_owned());
-        ids.insert(key::CONTAINER_START.to_owned(), self.start.0.clone());
+        ids.insert(key::CONTAINER_START.to_owned(), self.start.to_string());
         ids
     }
 }
@@ -382,7 +384,7 @@ fn observed(
             container: container.clone(),
             interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
         },
-        start: ids.get(key::CONTAINER_START).cloned().map(Start),
+        start: ids.get(key::CONTAINER_START).map(|start| start.as_str().into()),
         owner: if is_ours(ids) { Owner::Us } else { Owner::Other },
         config: columns::read(replica, port, interface),
     })

@@ -41,11 +41,11 @@ mod tests {
             name: name.parse().unwrap(),
             bridge: "ovsbr0".parse().unwrap(),
             interface: "eth1".parse().unwrap(),
-            start: Start(start.to_owned()),
+            start: start.into(),
         };
         let ports = [port("one_l", "first"), port("two_l", "second")];
         let steps = |running: Option<&str>| {
-            let running = running.map(|start| Start(start.to_owned()));
+            let running = running.map(Into::into);
             let steps = clear(&ports, running.as_ref());
             steps.into_iter().map(|(_, step)| step.to_string()).collect::<Vec<_>>()
         };

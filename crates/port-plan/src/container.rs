@@ -51,9 +51,22 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// What tells one start of a container from its other starts: the engine's `StartedAt`.
+/// What tells one start of a container from its other starts: the engine's `StartedAt`. Its clones share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Start(pub String);
+pub struct Start(Arc<str>);
+
+impl Start {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Start {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
 
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,7 +80,7 @@ pub struct Container {
     /// Its full id.
     pub id: ContainerId,
     /// Its name, without the leading slash.
-    pub name: String,
+    pub name: Arc<str>,
     /// All its labels, those of its image included. Untrusted.
     pub labels: BTreeMap<String, String>,
     /// The image, as whoever started it named it.
@@ -106,7 +119,7 @@ impl Container {
         let compose = |key: &str| self.labels.get(&format!("com.docker.compose.{key}"));
         match (self.compose_project(), compose("service"), compose("container-number")) {
             (Some(project), Some(service), Some(number)) => format!("{project} {service} {number}"),
-            _ => self.name.clone(),
+            _ => self.name.to_string(),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Lease {
         };
         let mut words = value.splitn(3, ' ');
         let (container, interface) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let container_name = words.next()?.to_owned();
+        let container_name = words.next()?.into();
         let holder = Holder { key: PortKey { container, interface }, container_name };
         Some(Self { bridge: bridge.clone(), vlan, address: address.parse().ok()?, holder })
     }
@@ -73,7 +73,7 @@ mod tests {
             container: "a".repeat(64).parse().unwrap(),
             interface: "eth1".parse().unwrap(),
         };
-        let holder = Holder { key, container_name: "web 1".to_owned() };
+        let holder = Holder { key, container_name: "web 1".into() };
         for (vlan, address) in [(None, "10.0.0.1"), (Some("7"), "fd00::1")] {
             let vlan = vlan.map(|vlan| vlan.parse().unwrap());
             let address = address.parse().unwrap();

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::container::ContainerId;
 use crate::lease::Lease;
@@ -42,7 +43,7 @@ pub struct Holder {
     /// The interface.
     pub key: PortKey,
     /// The name of its container.
-    pub container_name: String,
+    pub container_name: Arc<str>,
 }
 
 /// What somebody else holds already.
@@ -81,7 +82,7 @@ impl Registry {
         let claims = claims(&port.bridge, port.config.tag, addresses, port.config.mac);
         for claim in claims {
             if !self.holders.contains_key(&claim) {
-                let (key, container_name) = (port.key.clone(), container_name.to_owned());
+                let (key, container_name) = (port.key.clone(), container_name.into());
                 self.take(claim, Holder { key, container_name });
             }
         }
@@ -135,9 +136,13 @@ impl Registry {
     fn take(&mut self, claim: Claim, holder: Holder) {
         let held = self.held.entry(holder.key.container.clone()).or_default();
         if !held.contains(&claim) {
+            held.reserve_exact(1);
             held.push(claim.clone());
         }
-        self.holders.insert(claim, holder);
+        // One that holds it already stays, with the parts that it shares.
+        if self.holders.get(&claim) != Some(&holder) {
+            self.holders.insert(claim, holder);
+        }
     }
 
     /// Whether somebody else than this interface holds something.
@@ -171,11 +176,10 @@ impl Registry {
     /// that, the first first.
     pub fn settle(&mut self, container: &ContainerId, ports: &[PortSpec]) -> Vec<ContainerId> {
         let keep: BTreeSet<_> = ports.iter().flat_map(claims_of).collect();
-        let held = self.held.remove(container).unwrap_or_default();
-        let (kept, freed): (Vec<_>, Vec<_>) =
-            held.into_iter().partition(|claim| keep.contains(claim));
-        if !kept.is_empty() {
-            self.held.insert(container.clone(), kept);
+        let Some(held) = self.held.get_mut(container) else { return Vec::new() };
+        let freed: Vec<_> = held.extract_if(.., |claim| !keep.contains(claim)).collect();
+        if held.is_empty() {
+            self.held.remove(container);
         }
         for claim in &freed {
             self.holders.remove(claim);

@@ -135,11 +135,11 @@ mod tests {
         let owned = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let container = crate::Container {
             id: "3f2a9c1b".repeat(8).parse().unwrap(),
-            name: "web".to_owned(),
+            name: "web".into(),
             labels: owned.collect(),
             image: String::new(),
             image_labels: std::collections::BTreeMap::new(),
-            state: crate::State::Running { pid: 4711, start: crate::Start("now".to_owned()) },
+            state: crate::State::Running { pid: 4711, start: "now".into() },
             network: crate::Network::Own,
         };
         let defaults = crate::Defaults {

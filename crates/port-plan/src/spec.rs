@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -111,7 +112,7 @@ pub struct PortSpec {
     /// Whose port it is.
     pub key: PortKey,
     /// The container's name, for people (`external_ids:container_name`).
-    pub container_name: String,
+    pub container_name: Arc<str>,
     /// The start of the container that it belongs to.
     pub start: Start,
     /// The bridge to be on.

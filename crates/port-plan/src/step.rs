@@ -1,6 +1,7 @@
 //! What is to be done, one thing at a time, and its text form.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -48,7 +49,7 @@ pub enum Step {
         /// Whose port it is.
         key: PortKey,
         /// The container's name.
-        container_name: String,
+        container_name: Arc<str>,
         /// Which start of the container it is for.
         start: Start,
         /// The addresses to be kept for the container.

@@ -16,9 +16,9 @@ use tokio::sync::broadcast;
 use crate::switch::ByHandNow;
 use metrics::Metrics;
 pub(crate) use metrics::{Latency, exposition, prometheus_text};
-pub(crate) use row::{Counters, Phase, Row, Taken};
-use state::State;
+pub(crate) use row::{Counters, Phase, Row};
 pub(crate) use state::{Denial, Instance, Trouble};
+use state::{State, Taken};
 
 /// Events that a slow listener may be behind before it loses some.
 const EVENTS: usize = 256;
@@ -76,7 +76,7 @@ impl Board {
     pub(crate) fn looked(
         &self,
         container: &ContainerId,
-        name: &str,
+        name: &Arc<str>,
         service: Option<&str>,
         steps: Vec<(LinkName, Step, Duration, Option<String>)>,
         resync: bool,
@@ -88,11 +88,13 @@ impl Board {
                 if error.is_none() {
                     self.metrics.step(&step, resync);
                 }
-                Taken::new(now, &interface, &step, took, error)
+                let (step, error) = (step.to_string().into(), error.map(Into::into));
+                Taken { at: now, interface, step, took, error }
             })
             .collect();
         for step in &taken {
-            self.tell(container, name, Some(&step.interface), "step", Some(&step.step));
+            let interface = Some(step.interface.as_str());
+            self.tell(container, name, interface, "step", Some(&step.step));
         }
         self.state().looked(container, name, service, taken);
     }
@@ -130,7 +132,7 @@ impl Board {
     pub(crate) fn retrying(
         &self,
         container: &ContainerId,
-        name: &str,
+        name: &Arc<str>,
         error: &str,
         interfaces: Vec<(LinkName, Option<PortSpec>)>,
         pause: Duration,

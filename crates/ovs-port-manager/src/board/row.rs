@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use port_plan::{ContainerId, LinkName, PortSpec, Step};
+use port_plan::{ContainerId, LinkName, PortSpec};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Latency;
+use super::state::Taken;
 use crate::netlink::LinkNow;
 use crate::switch::ByHandNow;
 
@@ -40,7 +41,7 @@ pub(crate) struct Row {
     /// What its way to this port took, if it is one that this daemon has made.
     pub(crate) latency: Option<Milliseconds>,
     /// The last steps taken for the container, oldest first.
-    pub(crate) steps: Vec<Taken>,
+    pub(crate) steps: Vec<TakenStep>,
 }
 
 /// What has gone through an interface, as its container sees it.
@@ -87,7 +88,7 @@ pub(crate) struct Milliseconds {
 
 /// A step that was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Taken {
+pub(crate) struct TakenStep {
     /// When (RFC 3339).
     pub(crate) at: String,
     pub(crate) interface: String,
@@ -184,17 +185,16 @@ impl fmt::Display for Milliseconds {
     }
 }
 
-impl Taken {
-    pub(super) fn new(
-        now: SystemTime,
-        interface: &LinkName,
-        step: &Step,
-        took: Duration,
-        error: Option<String>,
-    ) -> Self {
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let (interface, step) = (interface.to_string(), step.to_string());
-        Self { at: time(now), interface, step, milliseconds, error }
+impl From<&Taken> for TakenStep {
+    fn from(taken: &Taken) -> Self {
+        let Taken { at, interface, step, took, error } = taken;
+        Self {
+            at: time(*at),
+            interface: interface.to_string(),
+            step: step.to_string(),
+            milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            error: error.as_ref().map(ToString::to_string),
+        }
     }
 }
 

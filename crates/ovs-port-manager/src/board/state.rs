@@ -1,15 +1,15 @@
 //! What is known, and how it changes. No IO, no clock.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use port_plan::{ContainerId, LinkName, Mistake, PortKey, PortSpec, Refusal};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Latency;
-use super::row::{Milliseconds, Phase, Row, Taken, time};
+use super::row::{Milliseconds, Phase, Row, TakenStep, time};
 
 /// Steps that are remembered of a container.
 const STEPS: usize = 8;
@@ -55,20 +55,30 @@ pub(super) struct State {
     pub(super) docker: bool,
     pub(super) ovsdb: bool,
     pub(super) surveyed: bool,
-    containers: BTreeMap<ContainerId, Container>,
+    containers: BTreeMap<ContainerId, Box<Container>>,
     /// The ports that commands have made.
     pub(super) by_hand: Vec<Row>,
 }
 
 #[derive(Default)]
 struct Container {
-    name: String,
+    name: Arc<str>,
     service: Option<String>,
-    ports: HashMap<LinkName, Box<Port>>,
+    /// One for each interface.
+    ports: Vec<Port>,
     denials: Vec<Denial>,
     denied_since: Option<SystemTime>,
     trouble: Option<Trouble>,
-    steps: VecDeque<Taken>,
+    steps: Vec<Taken>,
+}
+
+/// A step that was taken. There are some of every container for as long as it runs, so it is small.
+pub(super) struct Taken {
+    pub(super) at: SystemTime,
+    pub(super) interface: LinkName,
+    pub(super) step: Box<str>,
+    pub(super) took: Duration,
+    pub(super) error: Option<Box<str>>,
 }
 
 struct Port {
@@ -83,14 +93,12 @@ impl State {
     pub(super) fn looked(
         &mut self,
         id: &ContainerId,
-        name: &str,
+        name: &Arc<str>,
         service: Option<&str>,
         steps: Vec<Taken>,
     ) {
         let container = self.containers.entry(id.clone()).or_default();
-        if !name.is_empty() {
-            name.clone_into(&mut container.name);
-        }
+        container.named(name);
         if let Some(service) = service {
             container.service = Some(service.to_owned());
         }
@@ -129,20 +137,23 @@ impl State {
         now: SystemTime,
     ) -> bool {
         let container = self.containers.entry(spec.key.container.clone()).or_default();
-        container.name.clone_from(&spec.container_name);
-        let before = container.ports.get(&spec.key.interface);
-        let same =
-            before.filter(|port| port.name == *name && port.ofport.is_some() == ofport.is_some());
+        container.named(&spec.container_name);
+        let place = container.ports.iter().position(|port| port.of(&spec.key));
+        let before = place.map(|place| container.ports.swap_remove(place));
+        let before = before.filter(|port| port.name == *name);
+        let latency = before.as_ref().and_then(|port| port.latency);
+        let same = before.filter(|port| port.ofport.is_some() == ofport.is_some());
         let (since, news) = same.map_or((now, true), |port| (port.since, false));
-        let latency = before.filter(|port| port.name == *name).and_then(|port| port.latency);
         let port = Port { name: name.clone(), spec: Arc::clone(spec), ofport, since, latency };
-        container.ports.insert(spec.key.interface.clone(), port.into());
+        container.ports.reserve_exact(1);
+        container.ports.push(port);
         news
     }
 
     pub(super) fn attached(&mut self, key: &PortKey, latency: Latency) {
         let container = self.containers.get_mut(&key.container);
-        if let Some(port) = container.and_then(|it| it.ports.get_mut(&key.interface)) {
+        let port = container.and_then(|it| it.ports.iter_mut().find(|port| port.of(key)));
+        if let Some(port) = port {
             port.latency = Some(latency);
         }
     }
@@ -153,11 +164,9 @@ impl State {
         container.denials = denials;
     }
 
-    pub(super) fn retrying(&mut self, id: &ContainerId, name: &str, trouble: Trouble) {
+    pub(super) fn retrying(&mut self, id: &ContainerId, name: &Arc<str>, trouble: Trouble) {
         let container = self.containers.entry(id.clone()).or_default();
-        if !name.is_empty() {
-            name.clone_into(&mut container.name);
-        }
+        container.named(name);
         let before = container.trouble.take();
         let since = before.map_or(trouble.since, |before| before.since);
         container.trouble = Some(Trouble { since, ..trouble });
@@ -170,9 +179,11 @@ impl State {
     }
 
     /// The container's name, if it had that port.
-    pub(super) fn forget_port(&mut self, key: &PortKey) -> Option<String> {
+    pub(super) fn forget_port(&mut self, key: &PortKey) -> Option<Arc<str>> {
         let container = self.containers.get_mut(&key.container)?;
-        container.ports.remove(&key.interface).map(|_| container.name.clone())
+        let place = container.ports.iter().position(|port| port.of(key))?;
+        container.ports.swap_remove(place);
+        Some(Arc::clone(&container.name))
     }
 
     pub(super) fn forget(&mut self, id: &ContainerId) {
@@ -204,9 +215,22 @@ impl State {
     }
 }
 
+impl Port {
+    fn of(&self, key: &PortKey) -> bool {
+        self.spec.key.interface == key.interface
+    }
+}
+
 impl Container {
+    /// Takes note of its name, unless that is not known.
+    fn named(&mut self, name: &Arc<str>) {
+        if !name.is_empty() && self.name != *name {
+            self.name = Arc::clone(name);
+        }
+    }
+
     fn rows(&self, id: &ContainerId) -> Vec<Row> {
-        let mut rows: Vec<_> = self.ports.values().map(|port| self.of_port(id, port)).collect();
+        let mut rows: Vec<_> = self.ports.iter().map(|port| self.of_port(id, port)).collect();
         let mistakes: Vec<_> = self.denials.iter().filter_map(Denial::mistake).collect();
         if !mistakes.is_empty() {
             let error = mistakes.join("; ");
@@ -263,7 +287,7 @@ impl Container {
         Row {
             service: self.service.clone(),
             since: Some(time(since)),
-            steps: self.steps.iter().cloned().collect(),
+            steps: self.steps.iter().map(TakenStep::from).collect(),
             ..Row::new(id, &self.name, phase)
         }
     }

@@ -3,9 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
-use port_plan::{
-    Container, Datapath, Defaults, Desired, Network, Registry, Rules, Start, State as Life,
-};
+use port_plan::{Container, Datapath, Defaults, Desired, Network, Registry, Rules, State as Life};
 
 use super::*;
 
@@ -17,11 +15,11 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Container {
     let digit = name.len() % 10;
     Container {
         id: digit.to_string().repeat(ContainerId::LEN).parse().unwrap(),
-        name: name.to_owned(),
+        name: name.into(),
         labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         image: "nginx".to_owned(),
         image_labels: BTreeMap::new(),
-        state: Life::Running { pid: 7, start: Start("now".to_owned()) },
+        state: Life::Running { pid: 7, start: "now".into() },
         network: Network::Own,
     }
 }
@@ -94,15 +92,15 @@ fn trouble_shows_on_the_interfaces_that_it_concerns_since_it_began() {
     let (spec, port) = (spec(&web), "web_l".parse().unwrap());
     let mut state = State::default();
     state.ready(&spec, &port, 3, at(1));
-    state.retrying(&web.id, "web", trouble("first", &["eth2"], 2));
-    state.retrying(&web.id, "web", trouble("no such device", &["eth2"], 3));
+    state.retrying(&web.id, &"web".into(), trouble("first", &["eth2"], 2));
+    state.retrying(&web.id, &"web".into(), trouble("no such device", &["eth2"], 3));
     expect![[r#"
         web eth1 web_l ready since 1970-01-01T00:00:01.000Z - retry -
         web eth2 - retrying since 1970-01-01T00:00:02.000Z no such device retry 1970-01-01T00:00:04.000Z
     "#]]
     .assert_eq(&shown(&state));
     // Docker does not answer: that is for all of it.
-    state.retrying(&web.id, "web", trouble("silent", &[], 4));
+    state.retrying(&web.id, &"web".into(), trouble("silent", &[], 4));
     expect![[r#"
         web eth1 web_l retrying since 1970-01-01T00:00:02.000Z silent retry 1970-01-01T00:00:05.000Z
     "#]]
@@ -111,7 +109,7 @@ fn trouble_shows_on_the_interfaces_that_it_concerns_since_it_began() {
     let mut other = PortSpec::clone(&spec);
     other.key.interface = "eth3".parse().unwrap();
     let failed = vec![(other.key.interface.clone(), Some(other))];
-    state.retrying(&web.id, "web", Trouble { interfaces: failed, ..trouble("x", &[], 5) });
+    state.retrying(&web.id, &"web".into(), Trouble { interfaces: failed, ..trouble("x", &[], 5) });
     let rows = state.rows();
     assert_eq!(
         (rows[1].interface.as_deref(), rows[1].bridge.as_deref()),
@@ -128,7 +126,7 @@ fn trouble_shows_on_the_interfaces_that_it_concerns_since_it_began() {
 fn a_container_that_fails_before_it_has_any_interface_is_shown_all_the_same() {
     let web = container("web", &[]);
     let mut state = State::default();
-    state.retrying(&web.id, "web", trouble("silent", &[], 1));
+    state.retrying(&web.id, &"web".into(), trouble("silent", &[], 1));
     expect![[r#"
         web - - retrying since 1970-01-01T00:00:01.000Z silent retry 1970-01-01T00:00:02.000Z
     "#]]
@@ -141,9 +139,9 @@ fn mistakes_are_one_row_and_refusals_one_for_each_interface() {
     let Desired::Mistaken(mistakes) = desired(&web) else { panic!("no mistakes") };
     let host = container("host", &[]);
     let mut state = State::default();
-    state.looked(&web.id, "web", None, Vec::new());
+    state.looked(&web.id, &"web".into(), None, Vec::new());
     state.denied(&web.id, Denial::mistakes(&mistakes), at(1));
-    state.looked(&host.id, "host", None, Vec::new());
+    state.looked(&host.id, &"host".into(), None, Vec::new());
     state.denied(&host.id, vec![Denial::refused(None, Refusal::HostNetwork)], at(2));
     let rows = state.rows();
     let phases: Vec<_> = rows.iter().map(|row| (row.name.as_str(), row.phase)).collect();
@@ -161,18 +159,18 @@ fn the_last_steps_are_remembered() {
     let mut state = State::default();
     for second in 0..20 {
         let taken = Taken {
-            at: second.to_string(),
-            interface: "eth1".to_owned(),
-            step: "del-link x".to_owned(),
-            milliseconds: 1,
+            at: at(second),
+            interface: "eth1".parse().unwrap(),
+            step: "del-link x".into(),
+            took: Duration::from_millis(1),
             error: None,
         };
-        state.looked(&web.id, "web", Some("shop"), vec![taken]);
+        state.looked(&web.id, &"web".into(), Some("shop"), vec![taken]);
     }
-    state.retrying(&web.id, "web", trouble("x", &[], 1));
+    state.retrying(&web.id, &"web".into(), trouble("x", &[], 1));
     let row = &state.rows()[0];
-    let steps: Vec<_> = row.steps.iter().map(|taken| taken.at.as_str()).collect();
-    assert_eq!(steps, ["12", "13", "14", "15", "16", "17", "18", "19"]);
+    let steps: Vec<_> = row.steps.iter().map(|taken| taken.at.clone()).collect();
+    assert_eq!(steps, (12..20).map(|second| row::time(at(second))).collect::<Vec<_>>());
     assert_eq!(row.service.as_deref(), Some("shop"));
 }
 

@@ -108,7 +108,7 @@ fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String
     };
     let steps = preview.plan.ports.iter().flat_map(|port| &port.steps);
     Answer {
-        name: container.name.clone(),
+        name: container.name.to_string(),
         running_since: match &container.state {
             State::Running { start, .. } => Some(start.to_string()),
             State::Stopped => None,

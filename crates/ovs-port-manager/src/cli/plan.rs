@@ -68,7 +68,7 @@ fn todo(observer: &Observer, id: &ContainerId, preview: &Preview) -> Todo {
     let steps = preview.plan.ports.iter().flat_map(|port| &port.steps);
     Todo {
         container: id.to_string(),
-        name,
+        name: name.to_string(),
         steps: steps.map(ToString::to_string).collect(),
         denied: denials(preview).iter().map(ToString::to_string).collect(),
     }

@@ -23,7 +23,7 @@ pub(super) fn read(alias: &str) -> Option<(PortKey, Start)> {
     let mut value = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
     let container = value("container")?.parse().ok()?;
     let interface: LinkName = value("iface")?.parse().ok()?;
-    let start = Start(value("start")?.to_owned());
+    let start = value("start")?.into();
     Some((PortKey { container, interface }, start))
 }
 
@@ -35,7 +35,7 @@ mod tests {
     fn a_mark_reads_back_and_other_aliases_do_not() {
         let container = "3f".repeat(32).parse().unwrap();
         let key = PortKey { container, interface: "eth1".parse().unwrap() };
-        let start = Start("2026-01-02T03:04:05.678901234Z".to_owned());
+        let start = Start::from("2026-01-02T03:04:05.678901234Z");
         let by_hand = write(&key, &start, true);
         assert!(by_hand.len() < 256);
         assert_eq!(read(&by_hand), None, "no business of the daemon's");

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
-use port_plan::{LinkSpec, PortKey, Start};
+use port_plan::{LinkSpec, PortKey};
 use serde_json::Value;
 
 use super::*;
@@ -85,7 +85,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
             interface: "eth1".parse().unwrap(),
         },
         by_hand: false,
-        start: Start("2026-01-02T03:04:05.678901234Z".to_owned()),
+        start: "2026-01-02T03:04:05.678901234Z".into(),
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),

@@ -54,7 +54,7 @@ impl Reconciler {
 
     fn announce_port(&mut self, key: &PortKey) {
         let Some(entry) = self.entries.get(&key.container) else { return };
-        let Some(port) = entry.ports.get(&key.interface) else { return };
+        let Some(port) = entry.port(&key.interface) else { return };
         let (pid, spec) = (port.attached.pid, Arc::clone(&port.attached.spec));
         let links = Arc::clone(&self.observer.world.links);
         self.work.spawn(async move {

@@ -70,11 +70,8 @@ impl Reconciler {
         let Some(entry) = self.entries.get(&container) else {
             return;
         };
-        let Some(attached) = entry
-            .ports
-            .values()
-            .map(|port| &port.attached)
-            .find(|one| one.port.as_str() == row.name)
+        let Some(attached) =
+            entry.ports.iter().map(|port| &port.attached).find(|one| one.port.as_str() == row.name)
         else {
             return;
         };

@@ -1,5 +1,6 @@
 //! What follows from a look that has come to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Start};
@@ -26,7 +27,7 @@ impl Reconciler {
             && entry.ignored.as_ref() != Some(&start)
         {
             let (id, names) = (container.short(), names.join(", "));
-            warn!(container = id, name, "labels of its image do not count: {names}");
+            warn!(container = id, name = &*name, "labels of its image do not count: {names}");
             entry.ignored = Some(start);
         }
         let mut again = std::mem::take(&mut entry.again);
@@ -68,7 +69,7 @@ impl Reconciler {
     }
 
     /// Each interface stands by itself: one may be ready while another is refused and a third fails.
-    fn stands(&mut self, container: &ContainerId, name: &str, ports: Ports) {
+    fn stands(&mut self, container: &ContainerId, name: &Arc<str>, ports: Ports) {
         let Ports { start, attached, refused, failed } = ports;
         self.forget_ports(container, |key| {
             let interface = &key.interface;
@@ -103,7 +104,7 @@ impl Reconciler {
     fn forget_ports(&mut self, container: &ContainerId, gone: impl Fn(&PortKey) -> bool) {
         let Some(entry) = self.entries.get_mut(container) else { return };
         let timers = &mut self.timers;
-        entry.ports.retain(|_, port| {
+        entry.ports.retain(|port| {
             let key = &port.attached.spec.key;
             if gone(key) {
                 timers.cancel(&Timer::Ready(key.clone()));
@@ -133,7 +134,7 @@ impl Reconciler {
     pub(super) fn failed(
         &mut self,
         container: &ContainerId,
-        name: &str,
+        name: &Arc<str>,
         reason: &str,
         interfaces: Vec<(LinkName, Option<PortSpec>)>,
     ) {
@@ -144,9 +145,9 @@ impl Reconciler {
         let told = Some(Told::Failed(reason.to_owned()));
         let id = container.short();
         if entry.told == told {
-            debug!(container = id, name, retry_in = ?pause, "failed again: {reason}");
+            debug!(container = id, name = &**name, retry_in = ?pause, "failed again: {reason}");
         } else {
-            warn!(container = id, name, retry_in = ?pause, "will try again: {reason}");
+            warn!(container = id, name = &**name, retry_in = ?pause, "will try again: {reason}");
             entry.told = told;
         }
         self.board.retrying(container, name, reason, interfaces, pause);

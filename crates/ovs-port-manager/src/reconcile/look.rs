@@ -60,7 +60,7 @@ pub(super) struct Look {
 #[derive(Default)]
 pub(super) struct Seen {
     /// The container's name, as far as it is known.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     /// The Compose service that it belongs to.
     pub(super) service: Option<String>,
     /// The labels of its image that do not count, and in which start.
@@ -185,7 +185,7 @@ impl Observer {
         let inspected = since.elapsed();
         let (desired, running) = self.desired(container.as_ref());
         if let Some(container) = &container {
-            seen.name.clone_from(&container.name);
+            seen.name = Arc::clone(&container.name);
             seen.service = container.labels.get(COMPOSE_SERVICE).cloned();
             let start = running.as_ref().map(|(_, start)| start.clone());
             seen.ignored = start.zip(self.ignored_labels(container));
@@ -196,7 +196,7 @@ impl Observer {
         let observed = self.observe(id, &desired, running.as_ref(), wanted).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
-        debug!(container = id.short(), name = seen.name, steps, "planned\n{plan}");
+        debug!(container = id.short(), name = &*seen.name, steps, "planned\n{plan}");
         drop(observed);
 
         let pid = running.as_ref().map(|(pid, _)| *pid);

@@ -16,8 +16,7 @@ impl Reconciler {
     pub(super) fn attached(&mut self, container: &ContainerId, attached: Attached) {
         let Some(entry) = self.entries.get_mut(container) else { return };
         let (port, key) = (attached.port.clone(), attached.spec.key.clone());
-        let before = entry.ports.get(&key.interface);
-        let known = before.is_some_and(|before| before.attached.port == port);
+        let known = entry.port(&key.interface).is_some_and(|before| before.attached.port == port);
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
             self.board.pending(&attached.spec, &port);
@@ -25,9 +24,8 @@ impl Reconciler {
                 true => Detection::Due,
                 false => Detection::Over,
             };
-            let port = PortEntry { attached, ready: false, detection };
-            entry.ports.insert(key.interface.clone(), port.into());
-        } else if let Some(known) = entry.ports.get_mut(&key.interface) {
+            entry.set_port(PortEntry { attached, ready: false, detection });
+        } else if let Some(known) = entry.port_mut(&key.interface) {
             // The configuration may have changed meanwhile, and with it what guards the port.
             let changed = known.attached.spec != attached.spec;
             if changed {
@@ -49,11 +47,12 @@ impl Reconciler {
         let Some(entry) = self.entries.get_mut(container) else {
             return;
         };
-        let Some(port) = entry.ports.get_mut(&key.interface) else {
+        let Some(port) = entry.port_mut(&key.interface) else {
             return;
         };
-        let PortEntry { attached, ready, detection } = &mut **port;
-        let (id, name, port) = (container.short(), &attached.spec.container_name, &attached.port);
+        let PortEntry { attached, ready, detection } = port;
+        let (id, port) = (container.short(), &attached.port);
+        let name = &attached.spec.container_name;
         let timer = Timer::Ready(key.clone());
         match readiness {
             Readiness::Ready { .. } if *detection != Detection::Over => {
@@ -69,10 +68,10 @@ impl Reconciler {
                     let waited = attached.placed.elapsed();
                     let latency = Latency { ready: waited, total: after, ..attached.latency };
                     self.board.attached(key, latency);
-                    info!(container = id, name, %port, ofport, ?after, "port is ready");
+                    info!(container = id, name = &**name, %port, ofport, ?after, "port is ready");
                     self.announcements.add(key.clone());
                 } else {
-                    debug!(container = id, name, %port, ofport, "port is in place");
+                    debug!(container = id, name = &**name, %port, ofport, "port is in place");
                 }
                 self.guard(key, ofport);
                 self.all_well(container);
@@ -96,7 +95,7 @@ impl Reconciler {
     /// port forwards.
     fn detect_duplicates(&mut self, key: &PortKey) {
         let Some(entry) = self.entries.get_mut(&key.container) else { return };
-        let Some(port) = entry.ports.get_mut(&key.interface) else { return };
+        let Some(port) = entry.port_mut(&key.interface) else { return };
         if port.detection == Detection::Running {
             return;
         }
@@ -119,7 +118,7 @@ impl Reconciler {
     ) {
         let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else { return };
-        let Some(port) = entry.ports.get_mut(&key.interface) else { return };
+        let Some(port) = entry.port_mut(&key.interface) else { return };
         if port.attached.port != *of {
             return;
         }
@@ -149,7 +148,7 @@ impl Reconciler {
     /// that has got another number than it asked for. One that is to have none any more loses them.
     fn guard(&mut self, key: &PortKey, ofport: i64) {
         let Some(entry) = self.entries.get(&key.container) else { return };
-        let Some(port) = entry.ports.get(&key.interface) else { return };
+        let Some(port) = entry.port(&key.interface) else { return };
         let attached = &port.attached;
         let spec = &attached.spec;
         let switch = &self.observer.world.switch;
@@ -173,7 +172,7 @@ impl Reconciler {
     /// Once all ports of a container are ready, earlier failures are history.
     pub(super) fn all_well(&mut self, container: &ContainerId) {
         let Some(entry) = self.entries.get_mut(container) else { return };
-        if entry.failed == 0 && entry.ports.values().all(|port| port.ready) {
+        if entry.failed == 0 && entry.ports.iter().all(|port| port.ready) {
             entry.backoff = Backoff::default();
             entry.told = None;
             self.board.well(container);
@@ -184,7 +183,7 @@ impl Reconciler {
     pub(super) fn still_waiting(&mut self, key: &PortKey) -> bool {
         let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else { return false };
-        let Some(port) = entry.ports.get(&key.interface) else {
+        let Some(port) = entry.ports.iter().find(|port| port.is_of(&key.interface)) else {
             return false;
         };
         let Attached { spec, port, .. } = &port.attached;
@@ -194,7 +193,7 @@ impl Reconciler {
         let interfaces = vec![(key.interface.clone(), None)];
         self.board.retrying(container, &spec.container_name, reason, interfaces, again);
         if entry.told != told {
-            let (id, name) = (container.short(), &spec.container_name);
+            let (id, name) = (container.short(), &*spec.container_name);
             warn!(container = id, name, %port, "ovs-vswitchd has not taken the port; is it running?");
             entry.told = told;
         }

@@ -83,7 +83,7 @@ impl Switch {
                         name: row.name.parse().ok()?,
                         bridge: bridge_of(replica, row)?,
                         interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
-                        start: Start(ids.get(key::CONTAINER_START)?.clone()),
+                        start: ids.get(key::CONTAINER_START)?.as_str().into(),
                     })
                 })
                 .collect()
@@ -154,7 +154,7 @@ impl ByHandIds<'_> {
         let ids = [
             (key::CONTAINER_ID, self.given),
             (key::CONTAINER_IFACE, self.interface.as_str()),
-            (key::CONTAINER_START, &self.start.0),
+            (key::CONTAINER_START, self.start.as_str()),
             (CONTAINER, self.container.as_str()),
             (key::OWNER, BY_HAND),
         ];

@@ -1,7 +1,7 @@
 //! Each key of the label table: good values and the plan that they lead to, bad ones and the exact message.
 
 use crate::{
-    Container, Datapath, Defaults, Desired, Network, Observed, Registry, Rules, Start, State, plan,
+    Container, Datapath, Defaults, Desired, Network, Observed, Registry, Rules, State, plan,
 };
 use std::collections::BTreeMap;
 
@@ -19,14 +19,14 @@ fn container(labels: &str) -> Container {
     }
     Container {
         id: "3f2a9c1b".repeat(8).parse().unwrap(),
-        name: "web".to_owned(),
+        name: "web".into(),
         labels: pairs
             .iter()
             .map(|(key, value)| (format!("ovs.{key}"), (*value).to_owned()))
             .collect(),
         image: "busybox".to_owned(),
         image_labels: BTreeMap::new(),
-        state: State::Running { pid: 4711, start: Start("2026-01-02T03:04:05Z".to_owned()) },
+        state: State::Running { pid: 4711, start: "2026-01-02T03:04:05Z".into() },
         network: Network::Own,
     }
 }

@@ -15,13 +15,13 @@ fn id() -> ContainerId {
 }
 
 fn start(number: u32) -> Start {
-    Start(format!("2026-01-02T03:04:0{number}Z"))
+    Start::from(format!("2026-01-02T03:04:0{number}Z").as_str())
 }
 
 fn container(labels: &[(&str, &str)]) -> Container {
     Container {
         id: id(),
-        name: "web".to_owned(),
+        name: "web".into(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         image: "busybox".to_owned(),
         image_labels: BTreeMap::new(),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use expect_test::expect;
 
 use super::*;
-use crate::{Datapath, Defaults, Desired, Network, Registry, Rules, Start, State};
+use crate::{Datapath, Defaults, Desired, Network, Registry, Rules, State};
 
 fn container(name: &str, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> Container {
     let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
@@ -13,11 +13,11 @@ fn container(name: &str, labels: &[(&str, &str)], image_labels: &[(&str, &str)])
     all.extend(owned(labels));
     Container {
         id: "3f2a9c1b".repeat(8).parse().unwrap(),
-        name: name.to_owned(),
+        name: name.into(),
         labels: all,
         image: "registry/shop:1".to_owned(),
         image_labels: owned(image_labels),
-        state: State::Running { pid: 4711, start: Start("now".to_owned()) },
+        state: State::Running { pid: 4711, start: "now".into() },
         network: Network::Own,
     }
 }

@@ -4,7 +4,7 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Container, Datapath, Defaults, Desired, Network, Pool, Rules, Start, State};
+use crate::{Container, Datapath, Defaults, Desired, Network, Pool, Rules, State};
 
 fn rules() -> Rules {
     let pool = |vlan: Option<&str>, range: &str| {
@@ -31,11 +31,11 @@ fn rules() -> Rules {
 fn container(number: u32, labels: &[(&str, &str)]) -> Container {
     Container {
         id: format!("{number:064x}").parse().unwrap(),
-        name: format!("web{number}"),
+        name: format!("web{number}").into(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         image: "busybox".to_owned(),
         image_labels: BTreeMap::new(),
-        state: State::Running { pid: 4711, start: Start("now".to_owned()) },
+        state: State::Running { pid: 4711, start: "now".into() },
         network: Network::Own,
     }
 }
