@@ -17,7 +17,6 @@ use crate::board::Board;
 use crate::config::{Config, DatapathType, ImageLabels, Options};
 use crate::docker::Docker;
 use crate::error_chain::chain;
-use crate::links::Links;
 use crate::logging::{self, Logging};
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
@@ -114,7 +113,7 @@ async fn serve(
     let world = World::new(switch);
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
-    let news = Links::watch()?;
+    let news = world.links.watch()?;
     Reconciler::new(docker, world, mandate, settings, board).run(news, steering).await;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use port_plan::{
     ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink, PortSpec, Start,
@@ -10,7 +10,7 @@ use port_plan::{
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::netlink::{self, Connection, Created, News, Wanted, Worker};
+use crate::netlink::{self, Connection, Created, Ears, News, Wanted, Worker};
 use crate::netns;
 
 /// Why a link could not be made, deleted or listed.
@@ -45,6 +45,8 @@ const OPEN_NAMESPACES: usize = 2 * netlink::ANSWERED_TOGETHER;
 /// namespace.
 pub(crate) struct Links {
     known: Arc<Mutex<Known>>,
+    /// There are none where nobody watches.
+    ears: OnceLock<Ears>,
     worker: Worker,
     /// Announcements have a thread of their own: the kernel takes 8 ms to close the socket of each
     /// (`packet_release`, `net/packet/af_packet.c`), and no new container is to wait for those of a burst.
@@ -61,6 +63,7 @@ impl Links {
     pub(crate) fn new() -> Self {
         Self {
             known: Arc::default(),
+            ears: OnceLock::new(),
             worker: Worker::default(),
             announcer: Worker::default(),
             deleting: Semaphore::new(1),
@@ -68,11 +71,18 @@ impl Links {
         }
     }
 
-    /// What happens to links and to the interfaces at their other ends.
-    pub(crate) fn watch() -> Result<mpsc::UnboundedReceiver<News>, Error> {
+    /// What happens from now on to links and, as far as [`Self::hear`] has been told of ports, at their other ends.
+    pub(crate) fn watch(&self) -> Result<mpsc::UnboundedReceiver<News>, Error> {
         let (sender, news) = mpsc::unbounded_channel();
-        netlink::watch(sender)?;
+        let ears = netlink::watch(sender)?;
+        // One listener is enough.
+        let _ = self.ears.set(ears);
         Ok(news)
+    }
+
+    /// Has the news tell of all that this port may lose, if anybody hears them.
+    pub(crate) fn hear(&self, port: &PortSpec) -> Result<(), Error> {
+        self.ears.get().map_or(Ok(()), |ears| Ok(ears.hear(port)?))
     }
 
     /// Lists the kernel's links anew; returns whose they are.

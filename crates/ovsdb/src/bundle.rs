@@ -1,9 +1,10 @@
 //! One or several transactions as the operations of one request. Pure.
 //!
 //! Where several of them put references into the same sets, or take them out, one `mutate` does it
-//! for all: a server copies the whole set at each, which costs it more than the rows put in.
+//! for all: a server copies the whole set at each, which costs it more than the rows put in. And a lock
+//! that is held for one of them is held for all: it is asserted once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 
@@ -55,9 +56,21 @@ impl<'a> Bundle<'a> {
         let mut bundle = Self { txs, sent, places };
         // They leave as late as possible, so that as many as possible come together.
         let mut edits: Vec<Merged<'a>> = Vec::new();
+        let mut asserted = BTreeMap::new();
         for (index, (_, operation)) in operations(txs).enumerate() {
             // An error names an operation of a transaction that is alone.
-            let edit = if txs.len() > 1 { Edit::of(operation) } else { None };
+            let several = txs.len() > 1;
+            if let Operation::Assert { lock } = operation
+                && several
+            {
+                let next = bundle.sent.len();
+                let place = *asserted.entry(lock.as_str()).or_insert(next);
+                if place < next {
+                    bundle.places.push(place);
+                    continue;
+                }
+            }
+            let edit = if several { Edit::of(operation) } else { None };
             let Some(edit) = edit else {
                 bundle.send(edits.extract_if(.., |merged| merged.first.matters_to(operation)));
                 bundle.places.push(bundle.sent.len());

@@ -23,7 +23,7 @@ pub(crate) use interface::Wanted;
 pub(crate) use veth::{
     Created, announce, create, delete, detect_duplicates, list, missing, observe, repair,
 };
-pub(crate) use watch::{News, hears_other_namespaces, watch};
+pub(crate) use watch::{Ears, News, hears_other_namespaces, watch};
 pub(crate) use worker::{ANSWERED_TOGETHER, Worker};
 
 /// Why the kernel did not do what was asked.

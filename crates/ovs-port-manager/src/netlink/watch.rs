@@ -8,28 +8,22 @@ use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use port_plan::{ContainerId, PortKey};
+use port_plan::{ContainerId, PortKey, PortSpec};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
 use super::connection::Connection;
 use super::{Error, filter, mark, veth};
 
-/// Groups of links, addresses and routes (linux/rtnetlink.h).
-const GROUPS: [u32; 5] = [
-    libc::RTNLGRP_LINK,
-    libc::RTNLGRP_IPV4_IFADDR,
-    libc::RTNLGRP_IPV6_IFADDR,
-    libc::RTNLGRP_IPV4_ROUTE,
-    libc::RTNLGRP_IPV6_ROUTE,
-];
-/// The messages of those groups that can tell of a loss, or of a new link of ours.
+/// The messages that can tell of a loss, or of a new link of ours.
 const KINDS: [u16; 4] =
     [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_DELADDR, libc::RTM_DELROUTE];
 /// Room for what the kernel tells while this thread does not run. A burst of containers is a burst of news.
@@ -53,24 +47,23 @@ pub(crate) enum News {
     Overrun,
 }
 
-/// Starts to listen; what is heard goes to the receiver of `news`, until that is dropped.
+/// Starts to listen to what happens to links; what is heard goes to the receiver of `news`, until that is dropped.
 ///
 /// # Errors
 ///
 /// When the socket cannot be had.
-pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
+pub(crate) fn watch(news: UnboundedSender<News>) -> Result<Ears, Error> {
     let opened = || -> io::Result<Socket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
         filter::attach(&socket, &KINDS)?;
-        for group in GROUPS {
-            socket.add_membership(group)?;
-        }
+        socket.add_membership(libc::RTNLGRP_LINK)?;
         socket.set_listen_all_namespaces(true)?;
         Ok(socket)
     };
-    let socket = opened().map_err(Error::system("listen to the kernel's news of links"))?;
+    let socket = Arc::new(opened().map_err(Error::system("listen to the kernel's news of links"))?);
+    let ears = Ears { socket: Arc::clone(&socket), heard: Mutex::default() };
     let mut listener = Listener { socket, ends: HashMap::new() };
     veth::each(&mut Connection::open()?, |link| {
         listener.learn(&Link::of(link), true);
@@ -78,8 +71,8 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<(), Error> {
     thread::Builder::new()
         .name("netlink-watch".to_owned())
         .spawn(move || listener.listen(&news))
-        .map(drop)
-        .map_err(Error::system("start a thread"))
+        .map_err(Error::system("start a thread"))?;
+    Ok(ears)
 }
 
 /// Whether this kernel tells this process what happens in other namespaces.
@@ -89,8 +82,49 @@ pub(crate) fn hears_other_namespaces() -> Result<(), Error> {
         .map_err(Error::system("listen to other network namespaces"))
 }
 
+/// Which groups of news (linux/rtnetlink.h) the listener hears besides that of links: those that a port needs.
+///
+/// For each message of a group that somebody hears from other namespaces, the kernel goes through the numbers of all of
+/// them, and a new interface comes with a dozen messages of addresses and routes.
+pub(crate) struct Ears {
+    socket: Arc<Socket>,
+    heard: Mutex<Vec<u32>>,
+}
+
+impl Ears {
+    /// From now on hears of all that this port may lose.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not let it.
+    pub(crate) fn hear(&self, port: &PortSpec) -> Result<(), Error> {
+        // Held until it is heard: whoever looks next relies on it.
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        for group in groups_of(port) {
+            if !heard.contains(&group) {
+                let joined = self.socket.add_membership(group);
+                joined.map_err(Error::system("listen to the kernel's news of addresses"))?;
+                heard.push(group);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn groups_of(port: &PortSpec) -> impl Iterator<Item = u32> {
+    let addresses = port.addresses.iter().map(|net| match net {
+        IpNet::V4(_) => libc::RTNLGRP_IPV4_IFADDR,
+        IpNet::V6(_) => libc::RTNLGRP_IPV6_IFADDR,
+    });
+    let routes = port.routes.iter().map(|route| match route.is_ipv4() {
+        true => libc::RTNLGRP_IPV4_ROUTE,
+        false => libc::RTNLGRP_IPV6_ROUTE,
+    });
+    addresses.chain(routes)
+}
+
 struct Listener {
-    socket: Socket,
+    socket: Arc<Socket>,
     /// The ends of our links in the namespaces of these numbers.
     ends: HashMap<i32, Vec<End>>,
 }

@@ -373,6 +373,8 @@ impl Observer {
             |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
         let bridges = desired.specs().iter().filter_map(bridge).collect();
         let links = &self.world.links;
+        // First, so that nothing can go unnoticed that is still seen now.
+        desired.specs().iter().try_for_each(|spec| links.hear(spec))?;
         let (links, interfaces) = match running {
             Some((pid, start)) => {
                 let wanted = desired.specs().iter().map(wanted).collect();

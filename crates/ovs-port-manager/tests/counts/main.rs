@@ -115,7 +115,7 @@ fn a_burst_of_containers_costs() -> Result<()> {
                 netlink_calls: 102,
                 netlink_messages: 252,
                 transactions: 1,
-                bytes: 650,
+                bytes: 600,
             }
         "#]],
     );

@@ -158,6 +158,20 @@ fn other_mutations_are_sent_as_they_are() {
 }
 
 #[test]
+fn a_lock_that_all_assert_is_asserted_once() {
+    let asserting = |lock: &str| {
+        let mut tx = insert(1);
+        tx.assert(lock);
+        tx
+    };
+    let txs = [asserting("a"), asserting("a"), asserting("b"), asserting("a")];
+    assert_eq!(wire(&txs), ["assert", "assert", "mutate Bridge ports insert 1"]);
+    let replies = json!([{}, {"error": "not owner"}, null]);
+    let Verdict::Failed(error) = verdict(&txs, &replies) else { panic!("it was refused") };
+    assert_eq!(error.index, Some(5), "the one of lock b");
+}
+
+#[test]
 fn a_single_transaction_is_sent_as_it_was_written() {
     let tx = insert(1).and(insert(2));
     assert_eq!(wire(&[tx]).len(), 2);
