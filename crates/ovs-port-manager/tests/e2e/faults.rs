@@ -49,6 +49,23 @@ fn ports_of_containers_that_went_while_the_daemon_was_dead_are_removed() -> Resu
 }
 
 #[test]
+fn a_container_that_has_the_id_of_another_for_its_name_is_not_taken_for_that_one() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let gone = lab.run_container("gone", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &gone)?;
+    daemon.kill9()?;
+    lab.docker(&["rm", "-f", "gone"])?;
+    // Asked for the id, Docker now answers with this one.
+    let other = lab.run_container(&gone, &[("ovs.ip_address", "10.0.0.2/24")])?;
+
+    let _daemon = start_daemon(&lab)?;
+    wait_gone(&lab, &gone)?;
+    wait_ready(&lab, &other)?;
+    ensure!(our_links(&lab)?.len() == 1);
+    Ok(())
+}
+
+#[test]
 fn a_link_that_vanished_while_the_daemon_was_dead_is_made_anew() -> Result<()> {
     let (lab, daemon) = stage::start()?;
     let one = lab.run_container("one", &[("ovs.ip_address", "10.0.0.1/24")])?;

@@ -35,8 +35,8 @@ impl Scale {
         Self {
             others: vec![0, 100, 1000],
             singles: 7,
-            bursts: vec![(20, 7), (200, 5), (1000, 3)],
-            real_bursts: 3,
+            bursts: vec![(20, 7), (200, 7), (1000, 5)],
+            real_bursts: 5,
             churn_ports: 500,
             churn: Duration::from_secs(60),
             standing: vec![0, 100, 1000],
