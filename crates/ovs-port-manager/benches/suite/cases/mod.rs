@@ -34,7 +34,7 @@ impl Scale {
     pub(crate) fn full() -> Self {
         Self {
             others: vec![0, 100, 1000],
-            singles: 7,
+            singles: 15,
             bursts: vec![(20, 7), (200, 7), (1000, 5)],
             real_bursts: 5,
             churn_ports: 500,
