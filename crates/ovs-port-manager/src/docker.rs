@@ -139,8 +139,9 @@ impl Docker {
     /// One container, or `None` if there is none of that id.
     pub(crate) async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, Error> {
         let found = self.find(id.as_str()).await?;
-        // Another one may have this id for its name. Of two ids that are the same, the one at hand is shared already.
+        // Docker looks for ids first: if it is another one, which has this id for its name, there is none of the id.
         let found = found.filter(|container| container.id == *id);
+        // With the id at hand, which is shared already.
         Ok(found.map(|container| Container { id: id.clone(), ..container }))
     }
 

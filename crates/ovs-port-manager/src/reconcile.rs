@@ -335,11 +335,8 @@ impl Reconciler {
     /// The same, as one of several that set out together.
     fn look_beside(&mut self, container: ContainerId, others: &Coming) {
         let may_look = self.survey.done && self.may_act();
-        self.timers.cancel(&Timer::Look(container.clone()));
-        // Whoever names it again has made the id anew: the one that is kept serves all.
-        let container =
-            self.entries.get_key_value(&container).map_or(container, |(known, _)| known.clone());
         let entry = self.entries.entry(container.clone()).or_default();
+        self.timers.cancel(&Timer::Look(container.clone()));
         if !may_look {
             // Which links there are is not known yet, or another instance is at work. The survey that
             // comes when that has changed looks at all known containers.
@@ -433,13 +430,9 @@ impl Reconciler {
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 self.board.surveyed();
-                let containers: HashSet<_> = containers.into_iter().chain(known).collect();
-                // What stays is made first: among what the looks take and give back, it would keep pages half empty.
-                for container in &containers {
-                    self.entries.entry(container.clone()).or_default().resync = true;
-                }
                 let together = self.observer.gathering.coming();
-                for container in containers {
+                for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
+                    self.entries.entry(container.clone()).or_default().resync = true;
                     self.look_beside(container, &together);
                 }
             }

@@ -80,10 +80,10 @@ impl Registry {
     pub fn learn(&mut self, port: &ObservedPort, container_name: &str) {
         let addresses = port.config.addresses.iter().map(ipnet::IpNet::addr);
         let claims = claims(&port.bridge, port.config.tag, addresses, port.config.mac);
+        let holder = Holder { key: port.key.clone(), container_name: container_name.into() };
         for claim in claims {
             if !self.holders.contains_key(&claim) {
-                let (key, container_name) = (port.key.clone(), container_name.into());
-                self.take(claim, Holder { key, container_name });
+                self.take(claim, holder.clone());
             }
         }
     }

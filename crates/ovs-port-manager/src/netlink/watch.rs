@@ -103,7 +103,9 @@ impl Ears {
         for group in groups_of(port) {
             if !heard.contains(&group) {
                 let joined = self.socket.add_membership(group);
-                joined.map_err(Error::system("listen to the kernel's news of addresses"))?;
+                joined.map_err(Error::system(
+                    "listen to the kernel's news of addresses and routes",
+                ))?;
                 heard.push(group);
             }
         }
