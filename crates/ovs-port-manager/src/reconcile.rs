@@ -454,7 +454,8 @@ impl Reconciler {
                 Timer::Look(container) => self.look(container),
                 Timer::Survey => self.look_at_everything(),
                 Timer::Standby => self.stand_by(),
-                Timer::Announce => self.announcements.hurry(),
+                // Whatever has happened, those that are due come next.
+                Timer::Announce => {}
                 Timer::Ready(port) => waiting |= self.still_waiting(&port),
             }
         }
