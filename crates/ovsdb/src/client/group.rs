@@ -55,11 +55,11 @@ impl Client {
     /// Executes a transaction like [`Self::transact`], together with those of other callers.
     ///
     /// While one shared transaction is in flight, those that arrive gather for the next: a hundred
-    /// concurrent callers cost about as much as one. A caller alone waits for others for some 30
-    /// microseconds; where callers are [announced](Self::will_commit), just until they have come.
-    /// All that holds for `transact` holds here: each caller's transaction happens as a whole or
-    /// not at all, and gets its own reply or its own error. When the server refuses a shared
-    /// transaction, nothing of it has happened, and every part of it is sent again by itself.
+    /// concurrent callers cost about as much as one, and a caller alone waits for others for some
+    /// 30 microseconds only, unless more are [announced](Self::will_commit). All that holds for
+    /// `transact` holds here: each caller's transaction happens as a whole or not at all, and gets
+    /// its own reply or its own error. When the server refuses a shared transaction, nothing of it
+    /// has happened, and every part of it is sent again by itself.
     ///
     /// A transaction that may block ([`Transaction::wait`] with another timeout than zero) or that
     /// can't succeed ([`Transaction::abort`]) is sent by itself at once, without waiting for
@@ -109,13 +109,16 @@ impl Client {
     }
 
     /// Tells that so many callers are about to [`commit`](Self::commit): the next shared transaction
-    /// waits for them, for 20 milliseconds at most, and for nobody else.
+    /// waits for them, for 20 milliseconds at most.
     ///
     /// For who lets many tasks go on at once. Starting them takes longer than a transaction waits
     /// for just anybody, and without this the first of them would go alone.
     pub fn will_commit(&self, callers: usize) {
         let mut queue = self.shared.group.queue();
-        queue.expected = queue.expected().unwrap_or_default() + callers;
+        if !queue.expects_more() {
+            queue.expected = 0;
+        }
+        queue.expected += callers;
         queue.expected_until = Some(Instant::now() + GATHERING);
     }
 }
@@ -127,22 +130,13 @@ impl Group {
 }
 
 impl Queue {
-    /// How many more are about to come, where somebody has told.
-    fn expected(&self) -> Option<usize> {
-        (self.expected_until > Some(Instant::now())).then_some(self.expected)
-    }
-
-    /// Whether more may come along, when the last has come so long ago: those expected, or just anybody.
-    fn may_grow(&self, quiet: Duration) -> bool {
-        self.expected().map_or(quiet < QUIET, |expected| expected > 0)
+    /// Whether others are about to come along.
+    fn expects_more(&self) -> bool {
+        self.expected > 0 && self.expected_until > Some(Instant::now())
     }
 
     /// The transactions that go next; none if nobody waits any more.
     fn next(&mut self) -> Vec<Member> {
-        if self.expected == 0 {
-            // All have come who were expected; of those who come later nothing is known.
-            self.expected_until = None;
-        }
         let mut members = Vec::new();
         let mut operations = 0;
         while let Some(member) = self.waiting.front() {
@@ -192,7 +186,7 @@ async fn gather(group: &Group) {
     let start = Instant::now();
     let mut last = start;
     let mut waiting = group.queue().waiting.len();
-    while start.elapsed() < GATHERING && group.queue().may_grow(last.elapsed()) {
+    while start.elapsed() < GATHERING && (last.elapsed() < QUIET || group.queue().expects_more()) {
         tokio::task::yield_now().await;
         let before = std::mem::replace(&mut waiting, group.queue().waiting.len());
         if waiting > before {

@@ -34,8 +34,8 @@ impl Scale {
     pub(crate) fn full() -> Self {
         Self {
             others: vec![0, 100, 1000],
-            singles: 15,
-            bursts: vec![(20, 7), (200, 7), (1000, 5)],
+            singles: 31,
+            bursts: vec![(20, 7), (200, 15), (1000, 7)],
             real_bursts: 5,
             churn_ports: 500,
             churn: Duration::from_secs(60),
