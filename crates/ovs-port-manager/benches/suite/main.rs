@@ -10,6 +10,9 @@
 
 mod cases;
 mod engine;
+// The one ioctl that the daemon and the floor share.
+#[path = "../../src/ethtool.rs"]
+mod ethtool;
 mod floor;
 mod http;
 mod jsonrpc;

@@ -1,9 +1,10 @@
 //! Netlink by hand: the veth pairs and their host ends in one batch, then address and "up" in one batch inside each
-//! container.
+//! container, where transmit checksums are switched off before: without, TCP does not pass the userspace datapath.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::ethtool::set_tx_checksum;
 use anyhow::{Context, Result, ensure};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -29,6 +30,8 @@ const VETH_INFO_PEER: u16 = 1;
 /// The index that the container's end is made with, so that nobody has to ask for it. The kernel heeds it
 /// only if the host's end is given one, too (drivers/net/veth.c).
 const INDEX: u32 = 1000;
+/// The name of the container's end.
+const CONTAINER_END: &str = "eth1";
 
 /// A pair to be made.
 pub(crate) struct Link {
@@ -75,7 +78,9 @@ impl Netlink {
             let mut bytes = Vec::with_capacity(128);
             address(&mut bytes, link);
             up(&mut bytes);
-            exchange(&socket()?, &bytes, 2)?;
+            let inside = socket()?;
+            set_tx_checksum(&inside, &CONTAINER_END.parse()?, false)?;
+            exchange(&inside, &bytes, 2)?;
         }
         // Whoever stays in a container's namespace keeps it alive.
         move_into_link_name_space(self.home.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -116,7 +121,7 @@ fn pair(bytes: &mut Vec<u8>, sequence: u32, link: &Link, netns: i32) {
             attribute(bytes, IFLA_INFO_DATA, |bytes| {
                 attribute(bytes, VETH_INFO_PEER, |bytes| {
                     interface(bytes, INDEX, false);
-                    attribute(bytes, IFLA_IFNAME, |bytes| text(bytes, "eth1"));
+                    attribute(bytes, IFLA_IFNAME, |bytes| text(bytes, CONTAINER_END));
                     one_queue(bytes);
                     attribute(bytes, IFLA_ADDRESS, |bytes| {
                         bytes.extend([0x02, 0]);
