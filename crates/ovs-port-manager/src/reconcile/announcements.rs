@@ -2,7 +2,7 @@
 //!
 //! Every port of a bridge hears an announcement, so that with many ports it costs ovs-vswitchd more than the
 //! new port itself. So there is one at a time, and each waits while other ports are being made; for a while, and after
-//! that they go rarely enough to hold up nobody.
+//! that they go with pauses between them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,8 +18,7 @@ use crate::error_chain::chain;
 
 /// How long an announcement waits for other ports to be made.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The time from one announcement to the next, while other ports are being made all the time. With a thousand ports one
-/// keeps ovs-vswitchd busy for some 10 ms.
+/// The time from one announcement to the next, where other ports are being made all the while.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Ports that are ready and not yet announced, in the order in which they were.

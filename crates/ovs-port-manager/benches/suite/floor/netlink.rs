@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::ethtool::set_tx_checksum;
 use anyhow::{Context, Result, ensure};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::ethtool::set_tx_checksum;
 
 // linux/rtnetlink.h, linux/netlink.h and linux/if_link.h.
 const RTM_NEWLINK: u16 = 16;
