@@ -118,8 +118,8 @@ impl Client {
     /// Connects to one of the servers of a cluster, and fills the replica.
     ///
     /// The endpoints are tried in their order, again after each loss of a connection. A member
-    /// that has lost contact with its cluster is left for another, and with
-    /// [`Options::leader_only`] so is one that is not the leader.
+    /// that has lost contact with its cluster, or does not have all yet that the replica has, is left
+    /// for another, and with [`Options::leader_only`] so is one that is not the leader.
     ///
     /// ```no_run
     /// use ovsdb::{Client, Endpoint, Monitor, Options};

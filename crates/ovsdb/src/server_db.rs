@@ -21,15 +21,28 @@ pub(crate) struct Database {
     pub(crate) connected: bool,
     /// Whether a clustered server is the leader.
     pub(crate) leader: bool,
+    /// Which cluster a clustered server belongs to, once it has joined it.
+    cid: Option<Uuid>,
+    /// The index of the last entry of the cluster's log that a clustered server has applied.
+    index: Option<i64>,
 }
 
 impl Row for Database {
     const TABLE: &'static str = "Database";
 
-    const COLUMNS: &'static [&'static str] = &["name", "model", "connected", "leader"];
+    const COLUMNS: &'static [&'static str] =
+        &["name", "model", "connected", "leader", "cid", "index"];
 
     fn new(uuid: Uuid) -> Self {
-        Self { uuid, name: String::new(), model: String::new(), connected: false, leader: false }
+        Self {
+            uuid,
+            name: String::new(),
+            model: String::new(),
+            connected: false,
+            leader: false,
+            cid: None,
+            index: None,
+        }
     }
 
     fn uuid(&self) -> Uuid {
@@ -42,6 +55,8 @@ impl Row for Database {
             "model" => how.apply(&mut self.model, value),
             "connected" => how.apply(&mut self.connected, value),
             "leader" => how.apply(&mut self.leader, value),
+            "cid" => how.apply(&mut self.cid, value),
+            "index" => how.apply(&mut self.index, value),
             _ => Ok(()),
         }
     }
@@ -71,6 +86,27 @@ impl Role {
     }
 }
 
+/// How far a member of a cluster has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    cluster: Uuid,
+    /// Grows with every transaction, and is the same for all members that have it.
+    index: i64,
+}
+
+impl Progress {
+    /// Nothing of a server alone, which has all that there is.
+    pub(crate) fn of(database: &Database) -> Option<Self> {
+        Some(Self { cluster: database.cid?, index: database.index? })
+    }
+
+    /// Whether a member that is so far lacks what one that was as far as `known` had. Nothing is known of other
+    /// clusters.
+    pub(crate) fn is_behind(self, known: Self) -> bool {
+        self.cluster == known.cluster && self.index < known.index
+    }
+}
+
 /// What to follow of it.
 pub(crate) fn monitor() -> Monitor {
     Monitor::new(NAME).table::<Database>()
@@ -97,5 +133,13 @@ mod tests {
         ] {
             assert_eq!(Role::of(&database), role, "{database:?}");
         }
+    }
+
+    #[test]
+    fn a_member_is_behind_another_of_its_cluster_alone() {
+        let progress = |cluster, index| Progress { cluster: Uuid::from_u128(cluster), index };
+        assert!(progress(1, 6).is_behind(progress(1, 7)));
+        assert!(!progress(1, 7).is_behind(progress(1, 7)));
+        assert!(!progress(2, 1).is_behind(progress(1, 7)), "a new cluster begins anew");
     }
 }

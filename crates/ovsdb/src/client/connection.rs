@@ -160,7 +160,7 @@ impl Shared {
         match (monitor, databases) {
             (SERVER_MONITOR_ID, Some(databases)) => {
                 databases.fold(updates)?;
-                self.accept_role(self.role(databases))
+                self.accept(databases).map(|_| ())
             }
             (MONITOR_ID, _) => {
                 let folded = self.fold(updates);

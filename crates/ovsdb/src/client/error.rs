@@ -63,6 +63,12 @@ pub enum ConnectError {
         /// Where.
         endpoint: Endpoint,
     },
+    /// The server does not have all yet that another member of its cluster had told.
+    #[error("the server at {endpoint} knows less of its cluster's database than was known before")]
+    Behind {
+        /// Where.
+        endpoint: Endpoint,
+    },
     /// The database is not as the row types need it.
     #[error(transparent)]
     Schema(#[from] SchemaMismatch),

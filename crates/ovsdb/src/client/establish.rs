@@ -12,7 +12,7 @@ use crate::monitor::{CondRequests, Requests};
 use crate::replica::Replica;
 use crate::reply::{ErrorKind, RpcError};
 use crate::schema::Schema;
-use crate::server_db::{self, Database, Role};
+use crate::server_db::{self, Database, Progress, Role};
 use crate::session::{Session, SessionError};
 use crate::update::{FoldError, TableUpdates};
 use crate::value::UuidText;
@@ -91,21 +91,22 @@ impl Shared {
                 return Ok(None);
             }
         }
-        match self.role(&databases) {
+        let role = self.accept(&databases).map_err(|reason| {
+            let endpoint = self.endpoint().clone();
+            match reason {
+                SessionError::NotLeader => ConnectError::NotLeader { endpoint },
+                SessionError::Behind => ConnectError::Behind { endpoint },
+                _ => ConnectError::Detached { endpoint },
+            }
+        })?;
+        match role {
             Role::Alone => {
                 let cancel = session.call("monitor_cancel", [SERVER_MONITOR_ID], |_| ());
                 let answer = cancel.await.map_err(|source| self.failed(source))?;
                 answer.map_err(|source| self.refused("monitor_cancel", source))?;
                 Ok(None)
             }
-            role => {
-                self.accept_role(role).map_err(|error| {
-                    let endpoint = self.endpoint().clone();
-                    match error {
-                        SessionError::NotLeader => ConnectError::NotLeader { endpoint },
-                        _ => ConnectError::Detached { endpoint },
-                    }
-                })?;
+            _ => {
                 // Else the server hangs up on us whenever a database comes or goes
                 // (ovsdb-server(7), section 4.1.16). Ours we watch, and others don't matter.
                 let aware = session.call("set_db_change_aware", [true], |_| ());
@@ -116,18 +117,20 @@ impl Shared {
         }
     }
 
-    /// What the server is to our database. One that does not name it will say so to `get_schema`.
-    pub(super) fn role(&self, databases: &Replica) -> Role {
+    /// What the server is to our database, if it will do. One that does not name it will say so to `get_schema`.
+    pub(super) fn accept(&self, databases: &Replica) -> Result<Role, SessionError> {
         let mut rows = databases.table::<Database>().iter();
-        rows.find(|row| row.name == self.database).map_or(Role::Alone, |row| Role::of(row))
-    }
-
-    /// Whether a server with this role will do.
-    pub(super) fn accept_role(&self, role: Role) -> Result<(), SessionError> {
-        match role {
+        let Some(database) = rows.find(|row| row.name == self.database) else {
+            return Ok(Role::Alone);
+        };
+        match Role::of(database) {
             Role::Detached => Err(SessionError::Detached),
             Role::Follower if self.options.leader_only => Err(SessionError::NotLeader),
-            Role::Alone | Role::Leader | Role::Follower => Ok(()),
+            role @ (Role::Alone | Role::Leader | Role::Follower) => {
+                let progress = Progress::of(database);
+                let keeps_up = progress.is_none_or(|progress| self.following.keeps_up(progress));
+                if keeps_up { Ok(role) } else { Err(SessionError::Behind) }
+            }
         }
     }
 

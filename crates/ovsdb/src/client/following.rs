@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::filter::Filter;
 use crate::monitor::Monitor;
 use crate::row::Row;
+use crate::server_db::Progress;
 
 /// The tables followed with their filters, and the last transaction that the replica has.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ struct State {
     /// The version that the server filters by.
     in_force: u64,
     last: Option<Uuid>,
+    /// How far the members of its cluster had come that the replica is from.
+    progress: Option<Progress>,
 }
 
 /// What to ask a server for.
@@ -33,7 +36,7 @@ pub(super) struct Wanted {
 
 impl Following {
     pub(super) fn new(monitor: Monitor) -> Self {
-        Self(Mutex::new(State { monitor, version: 0, in_force: 0, last: None }))
+        Self(Mutex::new(State { monitor, version: 0, in_force: 0, last: None, progress: None }))
     }
 
     pub(super) fn wanted(&self) -> Wanted {
@@ -65,6 +68,16 @@ impl Following {
     /// The replica has everything up to this transaction. Without one, who knows what it has.
     pub(super) fn set_last(&self, last: Option<Uuid>) {
         self.state().last = last;
+    }
+
+    /// The server connected to is so far. `false` if the replica is further: what it has would be lost again.
+    pub(super) fn keeps_up(&self, progress: Progress) -> bool {
+        let mut state = self.state();
+        let behind = state.progress.is_some_and(|known| progress.is_behind(known));
+        if !behind {
+            state.progress = Some(progress);
+        }
+        !behind
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -36,6 +36,9 @@ pub enum SessionError {
     /// The server is, or was, cut off from its cluster: what it knows may be old.
     #[error("the server is not connected to its cluster")]
     Detached,
+    /// The server, a member of a cluster, does not have all yet that the replica has.
+    #[error("the server knows less of its cluster's database than was known before")]
+    Behind,
     /// The server stopped a monitor, so that the replica would go stale.
     #[error("the server cancelled the monitor")]
     MonitorCanceled,

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use ovsdb::tables::Port;
-use ovsdb::{Client, ConnectError, Endpoint, Monitor, Options, SessionError};
+use ovsdb::{Client, ConnectError, Endpoint, Monitor, Options, SessionError, State};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -104,6 +104,18 @@ impl Peer {
         });
         self.answer("get_schema", schema).await;
     }
+}
+
+/// What a leader tells of itself that has applied so much of its cluster's log.
+fn leader(index: i64) -> Value {
+    json!({"Database": {TWO: {"new": {
+        "name": "db",
+        "model": "clustered",
+        "connected": true,
+        "leader": true,
+        "cid": ["uuid", ONE],
+        "index": index,
+    }}}})
 }
 
 const ONE: &str = "00000000-0000-0000-0000-000000000001";
@@ -292,5 +304,35 @@ async fn a_monitor_that_the_server_cancels_is_set_up_anew() {
     let mut peer = fake.accept().await;
     peer.answer_schema().await;
     peer.answer_monitor(json!({})).await;
+    connection(&client, 2).await;
+}
+
+#[tokio::test]
+async fn a_member_of_a_cluster_that_lacks_what_is_known_is_left() {
+    let fake = Fake::new();
+    let serve = async |mut peer: Peer, index| {
+        peer.answer("monitor", leader(index)).await;
+        peer.answer("set_db_change_aware", json!({})).await;
+        peer.answer_schema().await;
+        peer.answer_monitor(json!({})).await;
+        peer
+    };
+    let options = Options { leader_only: true, ..quick() };
+    let (client, mut peer) = fake.connect(options, async |peer| serve(peer, 7).await).await;
+    let client = client.unwrap();
+    peer.send(&json!({"id": null, "method": "update", "params": ["server", leader(8)]})).await;
+    let (databases, ()) = tokio::join!(client.list_dbs(), peer.answer("list_dbs", json!(["db"])));
+    databases.unwrap();
+
+    drop(peer);
+    let mut old = fake.accept().await;
+    old.answer("monitor", leader(7)).await;
+    let mut states = client.state();
+    let left = states.wait_for(|state| match state {
+        State::Disconnected { reason } => reason.contains("knows less"),
+        State::Connected { .. } => false,
+    });
+    within("the client to leave", left).await.unwrap();
+    let _peer = serve(fake.accept().await, 8).await;
     connection(&client, 2).await;
 }
