@@ -82,14 +82,13 @@ impl Connection {
         let mut outstanding = words.len();
         while outstanding > 0 {
             self.receive(|sequence, flags, payload| {
+                let position = sequence.wrapping_sub(first) as usize;
+                // What is left of a request that was given up is no answer to these.
+                let Some(what) = words.get_mut(position) else { return };
                 let ack = match payload {
                     NetlinkPayload::Error(ack) => ack,
                     NetlinkPayload::InnerMessage(message) => return told(message),
                     _ => return,
-                };
-                let position = sequence.wrapping_sub(first) as usize;
-                let Some(what) = words.get_mut(position) else {
-                    return;
                 };
                 outstanding -= 1;
                 if ack.code.is_some() && refused.is_none() {
