@@ -84,6 +84,16 @@ impl World {
 
     /// Carries out one step and says so.
     pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
+        self.apply_and_tell(subject, step, || {}).await
+    }
+
+    /// The same; `made` is called when the link is there that the step makes, which is yet to be configured.
+    pub(crate) async fn apply_and_tell(
+        &self,
+        subject: &Subject<'_>,
+        step: &Step,
+        made: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Error> {
         failpoint::boundary();
         let mut replaced = Vec::new();
         let port = match step {
@@ -92,7 +102,8 @@ impl World {
                 bridge
             }
             Step::AddLink(spec) => {
-                replaced = self.links.add(spec.clone(), subject.pid()?).await?.replaced_routes;
+                let created = self.links.add(spec.clone(), subject.pid()?, made).await?;
+                replaced = created.replaced_routes;
                 &spec.name
             }
             Step::SetLink(repair) => {

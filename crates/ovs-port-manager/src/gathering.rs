@@ -80,6 +80,12 @@ impl Coming {
         Coming { gathering: self.gathering.clone(), round: self.round }
     }
 
+    /// Whether nobody else is on the way.
+    pub(crate) fn is_alone(&self) -> bool {
+        let state = self.gathering.lock();
+        state.waiting.is_empty() && state.coming + state.later <= 1
+    }
+
     /// Has arrived; returns when all others have, too, or none has for a while.
     pub(crate) async fn arrive(self) {
         let gathering = self.gathering.clone();
@@ -152,6 +158,21 @@ mod tests {
         let gathering = Gathering::new(|_| {});
         let arrived = gathering.coming().arrive();
         assert!(timeout(Duration::ZERO, arrived).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_is_alone_as_long_as_nobody_else_is_under_way() {
+        let gathering = Gathering::new(|_| {});
+        let first = gathering.coming();
+        assert!(first.is_alone());
+        let second = gathering.coming();
+        assert!(!first.is_alone() && !second.is_alone());
+        let second = tokio::spawn(second.arrive());
+        tokio::task::yield_now().await;
+        assert!(!first.is_alone(), "the other waits for it");
+        first.arrive().await;
+        second.await.unwrap();
+        assert!(gathering.coming().is_alone());
     }
 
     #[tokio::test]

@@ -151,12 +151,18 @@ impl Links {
     }
 
     /// Makes a veth pair into the namespace of its container's first process; nothing of it is left on failure.
-    pub(crate) async fn add(&self, spec: LinkSpec, pid: u32) -> Result<Created, Error> {
+    /// `made` is called, on another thread, when it is there and its end in the container is yet to be configured.
+    pub(crate) async fn add(
+        &self,
+        spec: LinkSpec,
+        pid: u32,
+        made: impl FnOnce() + Send + 'static,
+    ) -> Result<Created, Error> {
         let _permit = self.namespaces.acquire().await?;
         let netns = netns::of_container(pid, &spec.key.container)?;
         let known = Arc::clone(&self.known);
         let create = move |host: &mut Connection| {
-            let created = netlink::create(host, &spec, &netns)?;
+            let created = netlink::create(host, &spec, &netns, made)?;
             let LinkSpec { name, key, start, .. } = spec;
             let link = ObservedLink { name, interface: key.interface, start };
             let mut known = lock(&known);

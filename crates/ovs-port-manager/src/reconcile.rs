@@ -8,6 +8,7 @@ mod changes;
 mod finish;
 mod look;
 mod readiness;
+mod steps;
 mod timers;
 
 use std::collections::{HashMap, HashSet};

@@ -189,6 +189,7 @@ fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Optio
         detect_duplicates: spec.detect_duplicates,
         routes: spec.routes.iter().filter(missing_route).copied().collect(),
         up: !up,
+        tx_checksum_offload: datapath(spec, there.observed) == Datapath::System,
     })
 }
 
@@ -198,7 +199,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         container_name,
         start,
         bridge,
-        bridge_datapath,
+        bridge_datapath: _,
         config,
         secured: _,
         mac,
@@ -208,8 +209,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         leased: _,
         routes,
     } = spec;
-    let there = observed.bridges.get(bridge).copied();
-    let datapath = there.unwrap_or(*bridge_datapath);
+    let datapath = datapath(spec, observed);
     let add_bridge = Step::AddBridge { bridge: bridge.clone(), datapath };
     let add_link = Step::AddLink(LinkSpec {
         name: name.clone(),
@@ -233,8 +233,13 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         start: start.clone(),
         leases: spec.leases(),
     };
-    let missing = there.is_none().then_some(add_bridge);
+    let missing = (!observed.bridges.contains_key(bridge)).then_some(add_bridge);
     missing.into_iter().chain([add_link, add_port]).collect()
+}
+
+/// What the port's bridge forwards with, or will once it is there.
+fn datapath(spec: &PortSpec, observed: &Observed) -> Datapath {
+    observed.bridges.get(&spec.bridge).copied().unwrap_or(spec.bridge_datapath)
 }
 
 fn ours(observed: &Observed) -> impl Iterator<Item = &ObservedPort> {

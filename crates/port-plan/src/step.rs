@@ -122,6 +122,8 @@ pub struct LinkRepair {
     pub routes: Vec<Route>,
     /// Whether it has to be set up.
     pub up: bool,
+    /// As in [`LinkSpec`]. It counts only where the end is set up, which it may never have been before.
+    pub tx_checksum_offload: bool,
 }
 
 impl Step {
@@ -141,7 +143,17 @@ impl Step {
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
-        let Self { name: _, key: _, mac, mtu, addresses, detect_duplicates: _, routes, up } = self;
+        let Self {
+            name: _,
+            key: _,
+            mac,
+            mtu,
+            addresses,
+            detect_duplicates: _,
+            routes,
+            up,
+            tx_checksum_offload: _,
+        } = self;
         mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty() && !up
     }
 }
@@ -195,7 +207,11 @@ impl fmt::Display for LinkRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
         attributes(f, self.mac, self.mtu, &self.addresses, &self.routes)?;
-        if self.up { f.write_str(" up") } else { Ok(()) }
+        match (self.up, self.tx_checksum_offload) {
+            (false, _) => Ok(()),
+            (true, true) => f.write_str(" up"),
+            (true, false) => f.write_str(" tx-checksum=off up"),
+        }
     }
 }
 

@@ -47,8 +47,7 @@ pub(super) fn configure(spec: &LinkSpec, index: Option<u32>) -> Result<Vec<Strin
         enable_ipv6(name)?;
     }
     if !spec.tx_checksum_offload {
-        ethtool::set_tx_checksum(connection.socket(), name, false)
-            .map_err(Error::system(format!("switch transmit checksums off on {name}")))?;
+        switch_tx_checksum_off(&connection, name)?;
     }
     let replaced = replaced_routes(&mut connection, index, &spec.routes)?;
     let detect = spec.detect_duplicates;
@@ -130,14 +129,27 @@ pub(super) fn detect_duplicates(name: &LinkName, addresses: &[IpNet]) -> Result<
     }
 }
 
-/// Puts an interface right, in the order in which a new one is configured.
+/// Puts an interface right, be it one that was never configured, in the order in which a new one is configured.
 pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
-    let LinkRepair { name: _, key, mac, mtu, addresses, detect_duplicates, routes, up } = repair;
+    let LinkRepair {
+        name: _,
+        key,
+        mac,
+        mtu,
+        addresses,
+        detect_duplicates,
+        routes,
+        up,
+        tx_checksum_offload,
+    } = repair;
     let name = &key.interface;
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
     if addresses.iter().any(|address| address.addr().is_ipv6()) {
         enable_ipv6(name)?;
+    }
+    if *up && !tx_checksum_offload {
+        switch_tx_checksum_off(&connection, name)?;
     }
     let mac = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
     let mtu = mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
@@ -178,6 +190,11 @@ fn enable_ipv6(name: &LinkName) -> Result<(), Error> {
         Err(error) => Err(error),
     }
     .map_err(Error::system(format!("switch IPv6 on for {name} ({path})")))
+}
+
+fn switch_tx_checksum_off(connection: &Connection, name: &LinkName) -> Result<(), Error> {
+    ethtool::set_tx_checksum(connection.socket(), name, false)
+        .map_err(Error::system(format!("switch transmit checksums off on {name}")))
 }
 
 fn set(name: &LinkName, index: u32, setting: LinkAttribute) -> Request {

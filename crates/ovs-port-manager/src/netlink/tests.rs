@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
-use port_plan::{LinkSpec, PortKey};
+use port_plan::{LinkRepair, LinkSpec, PortKey};
 use serde_json::Value;
 
 use super::*;
@@ -100,7 +100,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
 
 fn create_in(host: &Namespace, container: &Namespace, spec: LinkSpec) -> Result<Created, Error> {
     let netns = container.open();
-    host.inside(move || create(&mut Connection::open()?, &spec, &netns))
+    host.inside(move || create(&mut Connection::open()?, &spec, &netns, || {}))
 }
 
 #[test]
@@ -157,6 +157,35 @@ fn offloads_stay_on_where_nobody_asks_otherwise() {
     create_in(&host, &container, spec).unwrap();
     assert!(container.run("ethtool -k eth1").contains("tx-checksumming: on"));
     assert_eq!(container.ip("link show dev eth1")[0]["mtu"], 1500);
+}
+
+#[test]
+fn an_interface_that_was_never_configured_is_put_right_as_a_new_one_is() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let made = LinkSpec { tx_checksum_offload: true, ..spec(&[], &[]) };
+    create_in(&host, &container, made).unwrap();
+    container.run("ip link set eth1 down");
+    let spec = spec(&["10.0.0.1/24"], &["10.0.0.254"]);
+    let whole = LinkRepair {
+        name: spec.name,
+        key: spec.key,
+        mac: None,
+        mtu: None,
+        addresses: spec.addresses,
+        detect_duplicates: false,
+        routes: spec.routes,
+        up: true,
+        tx_checksum_offload: false,
+    };
+    let netns = container.open();
+    host.inside(move || repair(&whole, &netns)).unwrap();
+    assert!(container.run("ethtool -k eth1").contains("tx-checksumming: off"));
+    let end = &container.ip("addr show dev eth1")[0];
+    assert_eq!(
+        (&end["operstate"], &end["addr_info"][0]["local"]),
+        (&"UP".into(), &"10.0.0.1".into())
+    );
+    assert_eq!(container.ip("route show default")[0]["gateway"], "10.0.0.254");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) struct Created {
 /// Makes a veth pair with its peer born inside the namespace under its final name, and configures it.
 ///
 /// Must be called on a plain thread: it moves that thread into the namespace and leaves it there. `host` is a
-/// socket in the host's namespace.
+/// socket in the host's namespace. `made` is called when the pair is there, marked, and its host end is up.
 ///
 /// # Errors
 ///
@@ -42,6 +42,7 @@ pub(crate) fn create(
     host: &mut Connection,
     spec: &LinkSpec,
     netns: &OwnedFd,
+    made: impl FnOnce(),
 ) -> Result<Created, Error> {
     let mut index = None;
     let requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec), set_up(spec)];
@@ -55,6 +56,7 @@ pub(crate) fn create(
         let _ = host.batch(vec![remove(&spec.name)]);
         return Err(error);
     }
+    made();
     failpoint::boundary();
     let configured = inside(netns, || interface::configure(spec, index));
     if configured.is_err() {

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use ipnet::IpNet;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
@@ -14,6 +12,7 @@ use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::steps::{Outcome, Steps, Tried};
 use crate::apply::{self, Subject, World};
 use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
@@ -68,9 +67,6 @@ pub(super) struct Seen {
     /// The steps that were tried.
     pub(super) steps: Vec<Tried>,
 }
-
-/// A step that was tried for an interface, how long it took, and why it failed, if it did.
-pub(super) type Tried = (LinkName, Step, Duration, Option<String>);
 
 /// Where a container stands after its plan has been applied.
 pub(super) enum Standing {
@@ -201,7 +197,7 @@ impl Observer {
 
         let pid = running.as_ref().map(|(pid, _)| *pid);
         let subject = Subject { id, name: &seen.name, pid };
-        let mut outcomes = self.carry_out(&subject, plan, coming).await;
+        let mut outcomes = self.steps(&subject).carry_out(plan, coming).await;
         if outcomes.iter().all(|outcome| outcome.result.is_ok()) {
             // What has gone is free from now on, and not before.
             let mut registry = self.registry();
@@ -268,37 +264,8 @@ impl Observer {
         }
     }
 
-    /// Carries out the plan of each interface until a step of it fails, all at the same time.
-    async fn carry_out(&self, subject: &Subject<'_>, plan: Plan, coming: Coming) -> Vec<Outcome> {
-        let ports: Vec<_> = plan.ports.into_iter().map(|port| (port, coming.beside())).collect();
-        drop(coming);
-        join_all(ports.into_iter().map(|(port, coming)| self.take_steps(subject, port, coming)))
-            .await
-    }
-
-    /// Takes the steps of one interface until one fails; from the first that changes rows on, together with
-    /// those of others.
-    async fn take_steps(&self, subject: &Subject<'_>, port: PortPlan, coming: Coming) -> Outcome {
-        let mut coming = Some(coming);
-        let tried = Vec::with_capacity(port.steps.len());
-        let mut outcome = Outcome { result: Ok(()), tried, port };
-        for step in std::mem::take(&mut outcome.port.steps) {
-            if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
-                && let Some(coming) = coming.take()
-            {
-                coming.arrive().await;
-            }
-            let begun = Instant::now();
-            outcome.result = Box::pin(self.world.apply(subject, &step)).await;
-            let error = outcome.result.as_ref().err().map(|error| chain(error));
-            let failed = error.is_some();
-            let interface = outcome.port.interface.clone();
-            outcome.tried.push((interface, step, begun.elapsed(), error));
-            if failed {
-                break;
-            }
-        }
-        outcome
+    fn steps<'a>(&'a self, subject: &'a Subject<'a>) -> Steps<'a> {
+        Steps { world: &self.world, subject }
     }
 
     /// Frees the addresses that were kept for a container that exists no more; adds who has waited for one.
@@ -357,7 +324,7 @@ impl Observer {
         let observed = self.observe(id, &Desired::Nothing, None, wanted).await?;
         let subject = Subject { id, name, pid: None };
         let plan = plan(&Desired::Nothing, &observed, 0);
-        let outcomes = self.carry_out(&subject, plan, self.gathering.coming()).await;
+        let outcomes = self.steps(&subject).carry_out(plan, self.gathering.coming()).await;
         let failure = outcomes.into_iter().find_map(|one| one.result.err());
         failure.map_or(Ok(()), |error| Err(error.into()))
     }
@@ -405,24 +372,6 @@ fn wanted(spec: &PortSpec) -> Wanted {
     let routes = |ipv4| spec.routes.iter().any(|route| route.is_ipv4() == ipv4);
     let (ipv4_routes, ipv6_routes) = (routes(true), routes(false));
     Wanted { name: spec.key.interface.clone(), ipv4_routes, ipv6_routes }
-}
-
-/// What has come of the plan of one interface.
-struct Outcome {
-    port: PortPlan,
-    result: Result<(), apply::Error>,
-    tried: Vec<Tried>,
-}
-
-impl Outcome {
-    /// What its steps have taken; the rest is known once ovs-vswitchd has taken the port.
-    fn latency(&self, docker: Duration) -> Latency {
-        let sum = |of_rows: bool| {
-            let steps = self.tried.iter().filter(|(_, step, ..)| step.is_of_rows() == of_rows);
-            steps.map(|(_, _, took, _)| *took).sum()
-        };
-        Latency { docker, netlink: sum(false), ovsdb: sum(true), ..Latency::default() }
-    }
 }
 
 /// How the interfaces stand that a container is to have.

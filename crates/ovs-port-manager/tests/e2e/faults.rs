@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail, ensure};
 use lab::{Daemon, Lab, Signal, wait_for};
 
 use crate::stage::{
-    self, PATIENCE, PROGRAM, interface, our_links, our_ports, ping, ports_of, start_daemon,
-    wait_gone, wait_ready,
+    self, PATIENCE, PROGRAM, has_interface, interface, our_links, our_ports, ping, ports_of, reach,
+    start_daemon, wait_gone, wait_ready,
 };
 
 #[test]
@@ -81,6 +81,55 @@ fn a_link_that_vanished_while_the_daemon_was_dead_is_made_anew() -> Result<()> {
     })?;
     // Under its old name the port would look healthy, and no packet would pass.
     ping(&lab, "two", "10.0.0.1")
+}
+
+/// As it is left when the daemon dies after the port is on the switch and before its other end is configured.
+#[test]
+fn a_port_whose_interface_was_not_configured_is_finished_by_the_next_start() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let httpd = ["httpd", "-f", "-h", "/www"];
+    let labels = [("ovs.ip_address", "10.0.0.1/24")];
+    let web = lab.run_container_with("web", &labels, &["--network=none"], &httpd)?;
+    let client = lab.run_container("client", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let port = wait_ready(&lab, &web)?;
+    wait_ready(&lab, &client)?;
+    daemon.kill9()?;
+    for harm in [
+        ["ip", "link", "set", "eth1", "down"].as_slice(),
+        &["ip", "address", "flush", "dev", "eth1"],
+        &["ethtool", "-K", "eth1", "tx", "on"],
+    ] {
+        lab.run_in_netns_of("web", harm[0], &harm[1..])?;
+    }
+    let _daemon = start_daemon(&lab)?;
+    reach(&lab, "client", "10.0.0.1")?;
+    ensure!(wait_ready(&lab, &web)? == port, "the port stays");
+    // TCP needs checksums that somebody has computed.
+    lab.exec("client", &["timeout", "5", "wget", "-qO-", "http://10.0.0.1/"])?;
+    Ok(())
+}
+
+#[test]
+fn a_port_whose_interface_cannot_be_configured_leaves_nothing_and_is_tried_again() -> Result<()> {
+    let lab = Lab::start()?;
+    let labels = [("ovs.ip_address", "10.0.0.1/24"), ("ovs.gateway", "10.0.0.254")];
+    let id = lab.run_container("web", &labels)?;
+    // So the kernel refuses the gateway, which nobody can tell by the labels.
+    lab.run_in_netns_of("web", "ip", &["rule", "add", "to", "10.0.0.254", "prohibit"])?;
+    let daemon = start_daemon(&lab)?;
+    daemon.wait_log("will try again: eth1: cannot add route default via 10.0.0.254", PATIENCE)?;
+    wait_for("nothing to be left of a try", PATIENCE, || {
+        let nothing = ports_of(&lab, &id)?.is_empty()
+            && our_links(&lab)?.is_empty()
+            && !has_interface(&lab, "web", "eth1")?;
+        Ok(nothing.then_some(()))
+    })?;
+
+    lab.run_in_netns_of("web", "ip", &["rule", "delete", "to", "10.0.0.254", "prohibit"])?;
+    wait_ready(&lab, &id)?;
+    ensure!(our_links(&lab)?.len() == 1);
+    lab.docker(&["rm", "-f", "web"])?;
+    wait_gone(&lab, &id)
 }
 
 /// The boundaries between steps at which the daemon is killed. More than an attach, a restart and a

@@ -76,6 +76,12 @@ fn reachable(host: IpAddr, addresses: &[IpNet]) -> Result<(), String> {
     if let Some(own) = addresses.iter().find(|net| net.addr() == host) {
         return Err(format!("{own} is the container's own address"));
     }
+    // RFC 3021: prefixes of two addresses have no broadcast address.
+    let mut with_broadcast =
+        addresses.iter().filter(|net| net.addr().is_ipv4() && net.prefix_len() < 31);
+    if let Some(net) = with_broadcast.find(|net| net.broadcast() == host) {
+        return Err(format!("{host} is the broadcast address of {}", net.trunc()));
+    }
     if !is_onlink(host, addresses) && !addresses.iter().any(|net| net.contains(&host)) {
         let prefixes: Vec<_> = addresses.iter().map(|net| net.trunc().to_string()).collect();
         return Err(format!("{host} lies outside {}", prefixes.join(" and ")));

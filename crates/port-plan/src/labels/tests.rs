@@ -149,6 +149,8 @@ fn a_gateway_must_be_within_reach() {
     let cases = [
         ("192.168.1.100/24", "192.168.2.1"),
         ("192.168.1.100/24", "192.168.1.100"),
+        ("192.168.1.100/24", "192.168.1.255"),
+        ("192.168.1.0/31", "192.168.1.1"),
         ("192.168.1.100/24", "fe80::1"),
         ("192.168.1.100/24", "192.168.1.1,192.168.1.2"),
         ("192.168.1.100/24,fd00::1/64", "fd01::1"),
@@ -160,6 +162,10 @@ fn a_gateway_must_be_within_reach() {
     expect![[r#"
         ovs.gateway=192.168.2.1: 192.168.2.1 lies outside 192.168.1.0/24
         ovs.gateway=192.168.1.100: 192.168.1.100/24 is the container's own address
+        ovs.gateway=192.168.1.255: 192.168.1.255 is the broadcast address of 192.168.1.0/24
+        ovs.eth1.bridge=ovsbr0
+        ovs.eth1.gateway=192.168.1.1
+        ovs.eth1.ip_address=192.168.1.0/31
         ovs.gateway=fe80::1: fe80::1 lies outside 192.168.1.0/24
         ovs.gateway=192.168.1.1,192.168.1.2: '192.168.1.2': a second gateway of the same family; give one
         ovs.gateway=fd01::1: fd01::1 lies outside 192.168.1.0/24 and fd00::/64

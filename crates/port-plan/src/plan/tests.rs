@@ -198,7 +198,35 @@ fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
         &container(&labels),
         &attached(down),
         &expect![[r#"
-        set-link 3f2a9c1babcde_l peer=eth1 mac=4e:1c:ef:db:f2:32 mtu=1400 address=192.168.1.100/24 gateway=192.168.1.1 up
+            set-link 3f2a9c1babcde_l peer=eth1 mac=4e:1c:ef:db:f2:32 mtu=1400 address=192.168.1.100/24 gateway=192.168.1.1 tx-checksum=off up
+        "#]],
+    );
+}
+
+#[test]
+fn an_interface_that_was_never_configured_gets_all_that_it_is_to_have() {
+    let new = ObservedInterface::Present {
+        up: false,
+        mac: "4e:1c:ef:db:f2:32".parse().ok(),
+        mtu: 1500,
+        addresses: Vec::new(),
+        routes: Vec::new(),
+    };
+    let labels = [ADDRESS, ("ovs.gateway", "192.168.1.1")];
+    check(
+        &container(&labels),
+        &attached(new.clone()),
+        &expect![[r#"
+        set-link 3f2a9c1babcde_l peer=eth1 address=192.168.1.100/24 gateway=192.168.1.1 tx-checksum=off up
+    "#]],
+    );
+    let kernel = BTreeMap::from([("ovsbr0".parse().unwrap(), Datapath::System)]);
+    let observed = Observed { bridges: kernel, ..attached(new) };
+    check(
+        &container(&labels),
+        &observed,
+        &expect![[r#"
+        set-link 3f2a9c1babcde_l peer=eth1 address=192.168.1.100/24 gateway=192.168.1.1 up
     "#]],
     );
 }
