@@ -24,6 +24,13 @@ pub(super) struct Outcome {
     pub(super) tried: Vec<Tried>,
 }
 
+/// A step that was taken, or tried.
+struct Taken {
+    step: Step,
+    took: Duration,
+    result: Result<(), apply::Error>,
+}
+
 /// Who takes steps, and for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Steps<'a> {
@@ -79,12 +86,7 @@ impl Steps<'_> {
         coming: Option<Coming>,
         outcome: &mut Outcome,
     ) {
-        let removal = match &add_port {
-            Step::AddPort { bridge, port, .. } => {
-                Some(Step::DelPort { bridge: bridge.clone(), port: port.clone() })
-            }
-            _ => None,
-        };
+        let removal = removal(&add_port);
         let (made, link) = oneshot::channel();
         let add_link = self.take(add_link, move || {
             // The other one waits for it as long as this one is under way.
@@ -98,34 +100,40 @@ impl Steps<'_> {
             }
             Some(self.take(add_port, || {}).await)
         };
-        let (add_link, add_port) = join!(add_link, add_port);
-        let unlinked = add_link.1.is_err();
-        let added = add_port.as_ref().is_some_and(|(_, result)| result.is_ok());
-        outcome.note(add_link);
-        if let Some(add_port) = add_port {
-            outcome.note(add_port);
+        let (link, port) = join!(add_link, add_port);
+        let to_remove =
+            link.result.is_err() && port.as_ref().is_some_and(|port| port.result.is_ok());
+        outcome.note(link);
+        if let Some(port) = port {
+            outcome.note(port);
         }
-        if let Some(removal) = removal.filter(|_| unlinked && added) {
-            // The link is gone, so nothing is to be left of its port. What fails of this, the next look finds.
+        if let Some(removal) = removal.filter(|_| to_remove) {
+            // The link is gone, so nothing is to be left of its port. If this fails, the next look finds it.
             outcome.note(self.take(removal, || {}).await);
         }
     }
 
     /// Takes one step; `made` is called when the link is there that it makes.
-    async fn take(
-        self,
-        step: Step,
-        made: impl FnOnce() + Send + 'static,
-    ) -> ((Step, Duration), Result<(), apply::Error>) {
+    async fn take(self, step: Step, made: impl FnOnce() + Send + 'static) -> Taken {
         let begun = Instant::now();
         let result = self.world.apply_and_tell(self.subject, &step, made).await;
-        ((step, begun.elapsed()), result)
+        Taken { step, took: begun.elapsed(), result }
+    }
+}
+
+/// The step that takes back what [`Step::AddPort`] has done.
+fn removal(add_port: &Step) -> Option<Step> {
+    match add_port {
+        Step::AddPort { bridge, port, .. } => {
+            Some(Step::DelPort { bridge: bridge.clone(), port: port.clone() })
+        }
+        _ => None,
     }
 }
 
 impl Outcome {
     /// Notes a step and what came of it. The first failure is the one that counts.
-    fn note(&mut self, ((step, took), result): ((Step, Duration), Result<(), apply::Error>)) {
+    fn note(&mut self, Taken { step, took, result }: Taken) {
         let error = result.as_ref().err().map(|error| chain(error));
         self.tried.push((self.port.interface.clone(), step, took, error));
         if self.result.is_ok() {
