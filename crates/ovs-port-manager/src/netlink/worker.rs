@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
 use super::connection::Connection;
@@ -32,7 +32,7 @@ type Answer = Box<dyn FnOnce() + Send>;
 /// to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Worker {
-    thread: Arc<Mutex<Option<mpsc::Sender<Job>>>>,
+    thread: Arc<Mutex<Option<mpsc::UnboundedSender<Job>>>>,
 }
 
 impl Worker {
@@ -67,17 +67,17 @@ impl Worker {
             None => Some(job),
         };
         let Some(job) = job else { return Ok(()) };
-        let (jobs, receiver) = mpsc::channel();
+        let (jobs, receiver) = mpsc::unbounded_channel();
         // It is there in time: the thread waits for the first.
         let _ = jobs.send(job);
-        thread::Builder::new().name("netns".to_owned()).spawn(move || serve(&receiver))?;
+        thread::Builder::new().name("netns".to_owned()).spawn(move || serve(receiver))?;
         *thread = Some(jobs);
         Ok(())
     }
 }
 
 /// Works until nobody is left to ask for more, or the thread cannot leave the namespace that it is in.
-fn serve(jobs: &mpsc::Receiver<Job>) {
+fn serve(mut jobs: mpsc::UnboundedReceiver<Job>) {
     let home = File::open("/proc/thread-self/ns/net");
     let go_home = || netns::enter(home.as_ref().ok()?.as_fd()).ok();
     let mut host = None;
@@ -87,7 +87,7 @@ fn serve(jobs: &mpsc::Receiver<Job>) {
         if job.is_none() || answers.len() == ANSWERED_TOGETHER {
             answers.drain(..).for_each(|answer: Answer| answer());
         }
-        let Some(job) = job.or_else(|| go_home().and_then(|()| jobs.recv().ok())) else { return };
+        let Some(job) = job.or_else(|| go_home().and_then(|()| jobs.blocking_recv())) else { return };
         // Who waits for it learns of a panic by its sender's end; others are not to be held up.
         answers.extend(catch_unwind(AssertUnwindSafe(|| job(connected(&mut host)))));
     }
