@@ -23,6 +23,11 @@ use crate::netns;
 /// thread for a moment, and has to wait for the others of its burst all the same.
 pub(crate) const ANSWERED_TOGETHER: usize = 8;
 
+/// After so much work, the thread ends when nothing is left to do, and the next piece starts another. The C library
+/// keeps what a thread has freed for that thread, small pieces all over the memory: of 1,000 looks more than a megabyte
+/// could not be given back.
+const BURST: usize = 64;
+
 /// Work for the thread. It is given the socket in the host's namespace.
 type Job = Box<dyn FnOnce(Result<&mut Connection, Error>) -> Answer + Send>;
 /// Tells who has asked for a piece of work what came of it.
@@ -76,18 +81,28 @@ impl Worker {
     }
 }
 
-/// Works until nobody is left to ask for more, or the thread cannot leave the namespace that it is in.
+/// Works until nobody is left to ask for more, a burst is over, or the thread cannot leave the namespace that it is in.
 fn serve(mut jobs: mpsc::UnboundedReceiver<Job>) {
     let home = File::open("/proc/thread-self/ns/net");
     let go_home = || netns::enter(home.as_ref().ok()?.as_fd()).ok();
     let mut host = None;
     let mut answers = Vec::with_capacity(ANSWERED_TOGETHER);
+    let mut done = 0;
     loop {
         let job = jobs.try_recv().ok();
         if job.is_none() || answers.len() == ANSWERED_TOGETHER {
             answers.drain(..).for_each(|answer: Answer| answer());
         }
-        let Some(job) = job.or_else(|| go_home().and_then(|()| jobs.blocking_recv())) else { return };
+        let next = || {
+            go_home()?;
+            if done >= BURST {
+                // What was sent before is still received; what comes now goes to another thread.
+                jobs.close();
+            }
+            jobs.blocking_recv()
+        };
+        let Some(job) = job.or_else(next) else { return };
+        done += 1;
         // Who waits for it learns of a panic by its sender's end; others are not to be held up.
         answers.extend(catch_unwind(AssertUnwindSafe(|| job(connected(&mut host)))));
     }

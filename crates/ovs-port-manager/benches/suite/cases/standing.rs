@@ -14,7 +14,7 @@ use crate::stats::milliseconds;
 
 /// A daemon that has done nothing for so long has finished.
 const QUIET: Duration = Duration::from_millis(300);
-const RESYNCS: usize = 3;
+const RESYNCS: usize = 9;
 
 /// A daemon with its ports, and all of it idle.
 struct Standing {
