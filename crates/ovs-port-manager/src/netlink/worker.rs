@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
@@ -37,8 +37,11 @@ type Answer = Box<dyn FnOnce() + Send>;
 /// to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Worker {
-    thread: Arc<Mutex<Option<mpsc::UnboundedSender<Job>>>>,
+    thread: Arc<Thread>,
 }
+
+/// The way to the thread, while there is one.
+type Thread = Mutex<Option<mpsc::UnboundedSender<Job>>>;
 
 impl Worker {
     /// Does a piece of work after those that wait already. Dropping the future does not undo it.
@@ -65,7 +68,7 @@ impl Worker {
 
     /// Gives the thread a job; starts it if there is none.
     fn send(&self, job: Job) -> io::Result<()> {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut thread = lock(&self.thread);
         let job = match &*thread {
             // It comes back from a thread that has ended.
             Some(jobs) => jobs.send(job).err().map(|unsent| unsent.0),
@@ -75,14 +78,15 @@ impl Worker {
         let (jobs, receiver) = mpsc::unbounded_channel();
         // It is there in time: the thread waits for the first.
         let _ = jobs.send(job);
-        thread::Builder::new().name("netns".to_owned()).spawn(move || serve(receiver))?;
+        let way = Arc::downgrade(&self.thread);
+        thread::Builder::new().name("netns".to_owned()).spawn(move || serve(receiver, &way))?;
         *thread = Some(jobs);
         Ok(())
     }
 }
 
 /// Works until nobody is left to ask for more, a burst is over, or the thread cannot leave the namespace that it is in.
-fn serve(mut jobs: mpsc::UnboundedReceiver<Job>) {
+fn serve(mut jobs: mpsc::UnboundedReceiver<Job>, way: &Weak<Thread>) {
     let home = File::open("/proc/thread-self/ns/net");
     let go_home = || netns::enter(home.as_ref().ok()?.as_fd()).ok();
     let mut host = None;
@@ -95,17 +99,30 @@ fn serve(mut jobs: mpsc::UnboundedReceiver<Job>) {
         }
         let next = || {
             go_home()?;
-            if done >= BURST {
-                // What was sent before is still received; what comes now goes to another thread.
-                jobs.close();
-            }
-            jobs.blocking_recv()
+            if done < BURST { jobs.blocking_recv() } else { leave(&mut jobs, way) }
         };
         let Some(job) = job.or_else(next) else { return };
         done += 1;
         // Who waits for it learns of a panic by its sender's end; others are not to be held up.
         answers.extend(catch_unwind(AssertUnwindSafe(|| job(connected(&mut host)))));
     }
+}
+
+/// Leaves the work to another thread, unless there is some. There are never two that work: what one of them lists, the
+/// other must not be about to change.
+fn leave(jobs: &mut mpsc::UnboundedReceiver<Job>, way: &Weak<Thread>) -> Option<Job> {
+    let way = way.upgrade()?;
+    let mut way = lock(&way);
+    // Under the lock: what was sent before is here, and who comes next finds nobody.
+    let job = jobs.try_recv().ok();
+    if job.is_none() {
+        *way = None;
+    }
+    job
+}
+
+fn lock(thread: &Thread) -> MutexGuard<'_, Option<mpsc::UnboundedSender<Job>>> {
+    thread.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The socket in the host's namespace, opened if it is not yet.
