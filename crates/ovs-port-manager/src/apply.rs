@@ -82,13 +82,9 @@ impl World {
         Ok(Cow::Owned(PortConfig { ofport_request: Some(number), ..config.clone() }))
     }
 
-    /// Carries out one step and says so.
-    pub(crate) async fn apply(&self, subject: &Subject<'_>, step: &Step) -> Result<(), Error> {
-        self.apply_and_tell(subject, step, || {}).await
-    }
-
-    /// The same; `made` is called when the link is there that the step makes, which is yet to be configured.
-    pub(crate) async fn apply_and_tell(
+    /// Carries out one step and says so. `made` is called when the link is there that the step makes, which is yet to be
+    /// configured.
+    pub(crate) async fn apply(
         &self,
         subject: &Subject<'_>,
         step: &Step,

@@ -138,6 +138,16 @@ impl Step {
             Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } => false,
         }
     }
+
+    /// The step that takes back what this one has done, if it has put a port on a bridge.
+    pub fn undo(&self) -> Option<Step> {
+        match self {
+            Self::AddPort { bridge, port, .. } => {
+                Some(Self::DelPort { bridge: bridge.clone(), port: port.clone() })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl LinkRepair {

@@ -16,7 +16,6 @@ use super::steps::{Outcome, Steps, Tried};
 use crate::apply::{self, Subject, World};
 use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
-use crate::error_chain::chain;
 use crate::gathering::{Coming, Gathering};
 use crate::links;
 use crate::netlink::{self, Wanted};
@@ -303,11 +302,8 @@ impl Observer {
         tried: &mut Vec<Tried>,
     ) -> Result<(), apply::Error> {
         for (interface, step) in clear(&self.world.switch.by_hand_of(subject.id), running) {
-            let begun = Instant::now();
-            let result = Box::pin(self.world.apply(subject, &step)).await;
-            let error = result.as_ref().err().map(|error| chain(error));
-            tried.push((interface, step, begun.elapsed(), error));
-            result?;
+            let taken = Box::pin(self.steps(subject).take(step, || {})).await;
+            taken.note(interface, tried)?;
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub(super) struct Outcome {
 }
 
 /// A step that was taken, or tried.
-struct Taken {
+pub(super) struct Taken {
     step: Step,
     took: Duration,
     result: Result<(), apply::Error>,
@@ -56,12 +56,11 @@ impl Steps<'_> {
         while outcome.result.is_ok()
             && let Some(step) = steps.next()
         {
-            if matches!(step, Step::AddLink(_))
-                && coming.as_ref().is_some_and(Coming::is_alone)
-                && let Some(add_port) = steps.next_if(|next| matches!(next, Step::AddPort { .. }))
+            if matches!((&step, steps.peek()), (Step::AddLink(_), Some(Step::AddPort { .. })))
+                && let Some(alone) = coming.take_if(|coming| coming.is_alone())
+                && let Some(add_port) = steps.next()
             {
-                let together = self.take_together(step, add_port, coming.take(), &mut outcome);
-                Box::pin(together).await;
+                Box::pin(self.take_together(step, add_port, alone, &mut outcome)).await;
                 continue;
             }
             if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
@@ -83,10 +82,9 @@ impl Steps<'_> {
         self,
         add_link: Step,
         add_port: Step,
-        coming: Option<Coming>,
+        alone: Coming,
         outcome: &mut Outcome,
     ) {
-        let removal = removal(&add_port);
         let (made, link) = oneshot::channel();
         let add_link = self.take(add_link, move || {
             // The other one waits for it as long as this one is under way.
@@ -95,47 +93,47 @@ impl Steps<'_> {
         let add_port = async {
             // Nobody says so of a link that could not be made.
             link.await.ok()?;
-            if let Some(coming) = coming {
-                coming.arrive().await;
-            }
+            alone.arrive().await;
             Some(self.take(add_port, || {}).await)
         };
         let (link, port) = join!(add_link, add_port);
-        let to_remove =
-            link.result.is_err() && port.as_ref().is_some_and(|port| port.result.is_ok());
+        // The link is gone then, so nothing is to be left of its port. If that fails, the next look finds it.
+        let added = port.as_ref().filter(|port| link.result.is_err() && port.result.is_ok());
+        let undo = added.and_then(|port| port.step.undo());
         outcome.note(link);
         if let Some(port) = port {
             outcome.note(port);
         }
-        if let Some(removal) = removal.filter(|_| to_remove) {
-            // The link is gone, so nothing is to be left of its port. If this fails, the next look finds it.
-            outcome.note(self.take(removal, || {}).await);
+        if let Some(undo) = undo {
+            outcome.note(self.take(undo, || {}).await);
         }
     }
 
     /// Takes one step; `made` is called when the link is there that it makes.
-    async fn take(self, step: Step, made: impl FnOnce() + Send + 'static) -> Taken {
+    pub(super) async fn take(self, step: Step, made: impl FnOnce() + Send + 'static) -> Taken {
         let begun = Instant::now();
-        let result = self.world.apply_and_tell(self.subject, &step, made).await;
+        let result = self.world.apply(self.subject, &step, made).await;
         Taken { step, took: begun.elapsed(), result }
     }
 }
 
-/// The step that takes back what [`Step::AddPort`] has done.
-fn removal(add_port: &Step) -> Option<Step> {
-    match add_port {
-        Step::AddPort { bridge, port, .. } => {
-            Some(Step::DelPort { bridge: bridge.clone(), port: port.clone() })
-        }
-        _ => None,
+impl Taken {
+    /// Notes it among the steps that were tried for an interface; returns what came of it.
+    pub(super) fn note(
+        self,
+        interface: LinkName,
+        tried: &mut Vec<Tried>,
+    ) -> Result<(), apply::Error> {
+        let error = self.result.as_ref().err().map(|error| chain(error));
+        tried.push((interface, self.step, self.took, error));
+        self.result
     }
 }
 
 impl Outcome {
     /// Notes a step and what came of it. The first failure is the one that counts.
-    fn note(&mut self, Taken { step, took, result }: Taken) {
-        let error = result.as_ref().err().map(|error| chain(error));
-        self.tried.push((self.port.interface.clone(), step, took, error));
+    fn note(&mut self, taken: Taken) {
+        let result = taken.note(self.port.interface.clone(), &mut self.tried);
         if self.result.is_ok() {
             self.result = result;
         }
