@@ -1,6 +1,8 @@
 //! The configuration: defaults, under a file, under the environment, under flags.
 
 mod access;
+mod go_version;
+mod lists;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,11 +12,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use ::config::{Environment, File, FileFormat};
+use ::config::{ConfigError, Environment, File, FileFormat, Map};
 use port_plan::{Datapath, InvalidLinkName, LinkName, Policy, Pool};
 use serde::{Deserialize, Deserializer, de};
 
 use access::{PoolEntry, RuleEntry};
+pub(crate) use go_version::ignored_variables;
 
 use crate::docker;
 
@@ -71,12 +74,12 @@ pub(crate) struct Options {
 
     /// Ports that the label ovs.mirror may name, separated by commas [default: none]
     #[arg(long, value_name = "NAMES")]
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "lists::names")]
     pub(crate) mirror_ports: Option<Names>,
 
     /// Bridges on which a port may send its own MAC address and addresses alone, separated by commas [default: none]
     #[arg(long, value_name = "NAMES")]
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "lists::names")]
     pub(crate) port_security: Option<Names>,
 
     /// Whether labels count that a container has from its image: ignore or trust [default: ignore]
@@ -294,24 +297,34 @@ fn or_default<T: FromStr>(
 fn read_file(path: &Path) -> Result<Options, Error> {
     let text = fs::read_to_string(path)
         .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    read(File::from_str(&text, FileFormat::Yaml), &path.display().to_string())
+    read(File::from_str(&text, FileFormat::Yaml), &path.display().to_string(), go_version::file)
 }
 
 fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Options, Error> {
-    let variables = variables.filter(|(name, _)| name != FILE_VARIABLE).collect();
+    let variables: Map<_, _> = variables.filter(|(name, _)| name != FILE_VARIABLE).collect();
+    let layer = format!("environment variables {PREFIX}_…");
+    let mut keys: Vec<_> =
+        variables.keys().filter_map(|name| name.strip_prefix(PREFIX)?.strip_prefix('_')).collect();
+    keys.sort_unstable();
+    if let Some(reason) = keys.into_iter().find_map(go_version::variable) {
+        return Err(Error::Invalid { layer, reason });
+    }
     let source = Environment::with_prefix(PREFIX).prefix_separator("_").source(Some(variables));
-    read(source, &format!("environment variables {PREFIX}_…"))
+    read(source, &layer, |_| None)
 }
 
 fn read(
     source: impl ::config::Source + Send + Sync + 'static,
     layer: &str,
+    foreign: impl FnOnce(&::config::Config) -> Option<String>,
 ) -> Result<Options, Error> {
-    ::config::Config::builder()
-        .add_source(source)
-        .build()
-        .and_then(::config::Config::try_deserialize)
-        .map_err(|error| Error::Invalid { layer: layer.to_owned(), reason: error.to_string() })
+    let invalid = |reason| Error::Invalid { layer: layer.to_owned(), reason };
+    let built = ::config::Config::builder().add_source(source).build();
+    let built = built.map_err(|error| invalid(error.to_string()))?;
+    if let Some(reason) = foreign(&built) {
+        return Err(invalid(reason));
+    }
+    built.try_deserialize().map_err(|error: ConfigError| invalid(error.to_string()))
 }
 
 /// Reads an option as the flag of the same name is read.

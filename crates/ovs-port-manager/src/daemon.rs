@@ -50,6 +50,9 @@ struct Signals {
 pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
     let config = sources.load()?;
     let logging = logging::start(config.log_level, sources.verbosity, config.log_format);
+    for ignored in crate::config::ignored_variables(|name| std::env::var_os(name).is_some()) {
+        warn!("{ignored}");
+    }
     let control = control_socket(&config);
     privileges::reduce(&sockets(&config))?;
     // From here on there are other threads, which have the capabilities that are left.

@@ -13,7 +13,7 @@ use super::connection::{self, Connection, Control};
 use super::output::{self, Format};
 use super::table::{self, Cell, Line};
 use crate::board::Instance;
-use crate::config::Config;
+use crate::config::{Config, ignored_variables};
 use crate::docker::Docker;
 use crate::error_chain::chain;
 use crate::reconcile::Observer;
@@ -99,6 +99,9 @@ impl Doctor {
 
 async fn examine(config: &Config) -> Findings {
     let mut findings = Findings::default();
+    for ignored in ignored_variables(|name| std::env::var_os(name).is_some()) {
+        findings.warning("configuration", ignored, "");
+    }
     capabilities(&mut findings);
     kernel(&mut findings);
     let kernel_datapath = forwarding(&mut findings);

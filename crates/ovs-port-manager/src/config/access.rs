@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use port_plan::{Glob, LinkName, MacPrefix, Policy, Pool, Rule, Source, Trunks, Vlan};
 use serde::{Deserialize, Deserializer, de};
 
-use super::parsed;
+use super::{lists, parsed};
 
 /// One entry of `pools`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,10 +50,13 @@ pub(crate) struct RuleEntry {
     container: Option<String>,
     #[serde(default, deserialize_with = "source")]
     labels_from: Option<Source>,
+    #[serde(default, deserialize_with = "lists::list")]
     bridges: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "parsed")]
+    #[serde(default, deserialize_with = "lists::vlans")]
     vlans: Option<Trunks>,
+    #[serde(default, deserialize_with = "lists::list")]
     addresses: Option<Vec<IpNet>>,
+    #[serde(default, deserialize_with = "lists::list")]
     macs: Option<Vec<String>>,
 }
 

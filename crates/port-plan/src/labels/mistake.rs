@@ -36,8 +36,30 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// Keys that the program of the same name that is written in Go has, and what to do instead. It gave the address to the
+/// port's end in the host, where Open vSwitch lets nothing through to it.
+const OF_GO_VERSION: [(&str, &str); 3] = [
+    (
+        "external_ip",
+        "give the container an interface in that network, ovs.eth2.ip_address, on a bridge that leads there, \
+         ovs.eth2.bridge",
+    ),
+    (
+        "external_gateway",
+        "give it to the interface that is in that network, as ovs.eth2.gateway beside ovs.eth2.ip_address",
+    ),
+    (
+        "external_interface",
+        "add that interface to a bridge (ovs-vsctl add-port BRIDGE INTERFACE), and name the bridge: ovs.eth2.bridge \
+         beside ovs.eth2.ip_address",
+    ),
+];
+
 /// What is wrong with a key that does not exist.
 pub(super) fn unknown(interface: Option<&LinkName>, key: &str) -> String {
+    if let Some((_, instead)) = OF_GO_VERSION.iter().find(|(theirs, _)| *theirs == key) {
+        return format!("a label of the Go version, which this program does not have; {instead}");
+    }
     match nearest(key) {
         Some(known) => format!("no such label; did you mean {}{known}?", name::prefix(interface)),
         None => "no such label".to_owned(),

@@ -70,6 +70,25 @@ fn every_label_is_read() {
 }
 
 #[test]
+fn a_label_of_the_go_version_is_told_with_what_to_do_instead() {
+    check(
+        &[
+            ("ovs.ip_address", "192.168.1.100/24"),
+            ("ovs.external_ip", "169.254.169.254/32"),
+            ("ovs.external_gateway", "169.254.1.1"),
+            ("ovs.external_interface", "eno1"),
+            ("ovs.eth2.external_ip", "169.254.169.254/32"),
+        ],
+        &expect![[r#"
+            ovs.eth2.external_ip=169.254.169.254/32: a label of the Go version, which this program does not have; give the container an interface in that network, ovs.eth2.ip_address, on a bridge that leads there, ovs.eth2.bridge
+            ovs.external_gateway=169.254.1.1: a label of the Go version, which this program does not have; give it to the interface that is in that network, as ovs.eth2.gateway beside ovs.eth2.ip_address
+            ovs.external_interface=eno1: a label of the Go version, which this program does not have; add that interface to a bridge (ovs-vsctl add-port BRIDGE INTERFACE), and name the bridge: ovs.eth2.bridge beside ovs.eth2.ip_address
+            ovs.external_ip=169.254.169.254/32: a label of the Go version, which this program does not have; give the container an interface in that network, ovs.eth2.ip_address, on a bridge that leads there, ovs.eth2.bridge
+        "#]],
+    );
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     check(
         &[
