@@ -47,7 +47,11 @@ pub(crate) struct Links {
     known: Arc<Mutex<Known>>,
     /// There are none where nobody watches.
     ears: OnceLock<Ears>,
+    /// Makes links, and lists them in turn with that.
     worker: Worker,
+    /// Looks at interfaces that are there already, and puts them right: how long that takes is in the hands of whoever
+    /// may fill their namespaces, and no new container is to wait for it.
+    visitor: Worker,
     /// Announcements have a thread of their own: the kernel takes 8 ms to close the socket of each
     /// (`packet_release`, `net/packet/af_packet.c`), and no new container is to wait for those of a burst.
     announcer: Worker,
@@ -65,6 +69,7 @@ impl Links {
             known: Arc::default(),
             ears: OnceLock::new(),
             worker: Worker::default(),
+            visitor: Worker::default(),
             announcer: Worker::default(),
             deleting: Semaphore::new(1),
             namespaces: Semaphore::new(OPEN_NAMESPACES),
@@ -147,7 +152,7 @@ impl Links {
             Ok((links, netlink::observe(&wanted, &netns)?))
         };
         // Refused work is no failure of the worker's.
-        self.worker.run(move |host| Ok(look(host))).await?
+        self.visitor.run(move |host| Ok(look(host))).await?
     }
 
     /// Makes a veth pair into the namespace of its container's first process; nothing of it is left on failure.
@@ -176,7 +181,7 @@ impl Links {
     pub(crate) async fn repair(&self, repair: LinkRepair, pid: u32) -> Result<(), Error> {
         let _permit = self.namespaces.acquire().await?;
         let netns = netns::of_container(pid, &repair.key.container)?;
-        Ok(self.worker.run(move |_| netlink::repair(&repair, &netns)).await?)
+        Ok(self.visitor.run(move |_| netlink::repair(&repair, &netns)).await?)
     }
 
     /// Announces a port's addresses from inside its container.

@@ -40,6 +40,8 @@ pub enum ObservedInterface {
         mac: Option<MacAddress>,
         /// Its MTU in bytes.
         mtu: u32,
+        /// Whether it takes routes or addresses from router advertisements (`accept_ra` or `autoconf` is not 0).
+        heeds_advertisements: bool,
         /// Its addresses.
         addresses: Vec<IpNet>,
         /// The routes through it.

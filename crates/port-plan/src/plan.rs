@@ -13,6 +13,9 @@ use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{LinkRepair, LinkSpec, Step};
 
+/// Below it the kernel gives an interface no IPv6 (`IPV6_MIN_MTU`, net/ipv6.h).
+const IPV6_MIN_MTU: u32 = 1280;
+
 /// What is to be done for one container: for each of its interfaces by itself, so that what fails of one
 /// holds up no other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -173,18 +176,23 @@ fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> 
 }
 
 fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<LinkRepair> {
-    let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) = there.interface
+    let Some(ObservedInterface::Present { up, mac, mtu, heeds_advertisements, addresses, routes }) =
+        there.interface
     else {
         return None;
     };
     let missing_address = |address: &&IpNet| !addresses.contains(address);
     // Routes go when a link goes down, and come back only after it.
     let missing_route = |route: &&Route| !up || !routes.iter().any(|found| route.is(found));
+    // An interface too narrow for IPv6 gets its settings when it is widened, as the kernel has them by default.
+    let (narrow, mtu) = (*mtu < IPV6_MIN_MTU, spec.mtu.filter(|it| *mtu != u32::from(*it)));
+    let heeds_advertisements = *heeds_advertisements || (narrow && mtu.is_some());
     Some(LinkRepair {
         name: port.name.clone(),
         key: spec.key.clone(),
         mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
-        mtu: spec.mtu.filter(|wanted| *mtu != u32::from(*wanted)),
+        mtu,
+        ignore_advertisements: heeds_advertisements && spec.ignores_advertisements(),
         addresses: spec.addresses.iter().filter(missing_address).copied().collect(),
         detect_duplicates: spec.detect_duplicates,
         routes: spec.routes.iter().filter(missing_route).copied().collect(),

@@ -100,6 +100,12 @@ impl PortSpec {
         self.addresses.iter().filter(|_| self.leased).map(lease).collect()
     }
 
+    /// Whether router advertisements give its interface neither routes nor addresses. One without addresses of ours is
+    /// its container's own affair.
+    pub fn ignores_advertisements(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
     /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
     pub fn awaits_detection(&self) -> bool {
         self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())

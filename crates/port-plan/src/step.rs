@@ -114,6 +114,8 @@ pub struct LinkRepair {
     pub mac: Option<MacAddress>,
     /// The MTU to set, in bytes.
     pub mtu: Option<u16>,
+    /// Whether it has to be told to take nothing from router advertisements.
+    pub ignore_advertisements: bool,
     /// The addresses to add.
     pub addresses: Vec<IpNet>,
     /// Whether the kernel is to find out first that no other host has the IPv6 addresses.
@@ -150,6 +152,13 @@ impl Step {
     }
 }
 
+impl LinkSpec {
+    /// As [`PortSpec::ignores_advertisements`](crate::PortSpec::ignores_advertisements).
+    pub fn ignores_advertisements(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+}
+
 impl LinkRepair {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
@@ -158,13 +167,15 @@ impl LinkRepair {
             key: _,
             mac,
             mtu,
+            ignore_advertisements,
             addresses,
             detect_duplicates: _,
             routes,
             up,
             tx_checksum_offload: _,
         } = self;
-        mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty() && !up
+        let nothing = mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty();
+        nothing && !ignore_advertisements && !up
     }
 }
 
@@ -217,6 +228,9 @@ impl fmt::Display for LinkRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
         attributes(f, self.mac, self.mtu, &self.addresses, &self.routes)?;
+        if self.ignore_advertisements {
+            f.write_str(" accept_ra=0 autoconf=0")?;
+        }
         match (self.up, self.tx_checksum_offload) {
             (false, _) => Ok(()),
             (true, true) => f.write_str(" up"),

@@ -144,8 +144,17 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
     let port = preview.observed.ports.iter().find(|port| port.key == *key);
     let absent = || "-".to_owned();
     let of_port = |read: &dyn Fn(&ObservedPort) -> String| port.map_or_else(absent, read);
+    let mut heeds_advertisements = false;
     let inside = match preview.observed.interfaces.get(&key.interface) {
-        Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) => {
+        Some(ObservedInterface::Present {
+            up,
+            mac,
+            mtu,
+            heeds_advertisements: heeds,
+            addresses,
+            routes,
+        }) => {
+            heeds_advertisements = *heeds;
             let mac = mac.map_or_else(absent, |mac| mac.to_string());
             let state = if *up { "up" } else { "down" };
             [list(addresses), list(routes), mac, mtu.to_string(), state.to_owned()]
@@ -180,6 +189,10 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
     ];
     let pairs = wanted.into_iter().zip(inside);
     rows.extend(pairs.map(|((property, wanted), found)| row(property, wanted, found)));
+    // As they should be, they go without saying.
+    let heeds = heeds_advertisements && spec.ignores_advertisements();
+    let advertisements = || row("setting", "accept_ra=0 autoconf=0".to_owned(), "other".to_owned());
+    rows.extend(heeds.then(advertisements));
     rows
 }
 

@@ -1,5 +1,8 @@
 //! Addresses of an interface.
 
+use std::net::Ipv6Addr;
+use std::ops::ControlFlow;
+
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -58,17 +61,47 @@ pub(super) struct Found {
     pub(super) duplicate: bool,
 }
 
-/// The addresses that an interface has.
-pub(super) fn list(connection: &mut Connection, index: u32) -> Result<Vec<Found>, Error> {
-    let mut found = Vec::new();
-    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-    connection.dump(request, "list the addresses", |answer| {
-        let RouteNetlinkMessage::NewAddress(message) = answer else { return };
-        if message.header.index == index {
-            found.extend(read(&message));
+/// Shows the addresses of a family, or of all, that an interface has, until enough is known.
+pub(super) fn each(
+    connection: &mut Connection,
+    index: u32,
+    family: AddressFamily,
+    mut show: impl FnMut(Found) -> ControlFlow<()>,
+) -> Result<(), Error> {
+    let mut request = AddressMessage::default();
+    request.header.family = family;
+    request.header.index = index;
+    let request = RouteNetlinkMessage::GetAddress(request);
+    connection.read(request, "list the addresses", |answer| {
+        let RouteNetlinkMessage::NewAddress(message) = answer else {
+            return ControlFlow::Continue(());
+        };
+        let found = Some(message).filter(|message| message.header.index == index);
+        let found = found.and_then(|message| read(&message));
+        found.map_or(ControlFlow::Continue(()), &mut show)
+    })
+}
+
+/// An IPv6 address of an interface, if it has it. The kernel finds it among however many.
+pub(super) fn get_ipv6(
+    connection: &mut Connection,
+    index: u32,
+    address: Ipv6Addr,
+) -> Result<Option<Found>, Error> {
+    let mut request = AddressMessage::default();
+    request.header.family = AddressFamily::Inet6;
+    request.header.index = index;
+    request.attributes.push(AddressAttribute::Address(address.into()));
+    let request = RouteNetlinkMessage::GetAddress(request);
+    match connection.get(request, &format!("find address {address}")) {
+        // The kernel takes one of another interface where this one has none.
+        Ok(RouteNetlinkMessage::NewAddress(found)) if found.header.index == index => {
+            Ok(read(&found))
         }
-    })?;
-    Ok(found)
+        Ok(_) => Ok(None),
+        Err(error) if error.errno() == Some(libc::EADDRNOTAVAIL) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(message: &AddressMessage) -> Option<Found> {

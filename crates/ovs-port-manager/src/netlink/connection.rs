@@ -1,6 +1,8 @@
 //! One netlink socket: requests sent together, their acknowledgements read in order.
 
 use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage,
@@ -8,12 +10,22 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use tracing::trace;
 
 use super::Error;
 
 /// Room for one datagram of the kernel's; dumps come in pieces of at most 32 KiB (`net/netlink/af_netlink.c`).
 const DATAGRAM: usize = 64 * 1024;
+/// How many objects of a container's namespace are read. Whoever may change it may fill it, and meanwhile the others
+/// wait.
+pub(super) const MOST: usize = 16_384;
+/// So many are read to their end, though enough is known: that is cheaper than another socket.
+const FEW: usize = 128;
+/// How long they are read.
+const LONGEST: Duration = Duration::from_secs(1);
+/// How long the kernel may keep its answer back. It answers at once, unless one was lost for want of memory.
+const ANSWER: Duration = Duration::from_secs(10);
 /// `struct nlmsghdr`, which precedes the attributes of a capped acknowledgement (linux/netlink.h).
 const HEADER: usize = 16;
 /// `NLMSGERR_ATTR_MSG`: the kernel's explanation of an error (linux/netlink.h).
@@ -44,6 +56,9 @@ impl Connection {
             // Both, or an error's explanation would lie behind a copy of the request.
             socket.set_ext_ack(true)?;
             socket.set_cap_ack(true)?;
+            // With it the kernel goes by what a dump asks for. Before 4.20 it knows no such option, and lists all.
+            let _ = socket.set_netlink_get_strict_chk(true);
+            set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER))?;
             Ok(socket)
         };
         let socket = opened().map_err(Error::system("open a netlink socket"))?;
@@ -70,6 +85,9 @@ impl Connection {
         requests: Vec<Request>,
         mut told: impl FnMut(RouteNetlinkMessage),
     ) -> Result<(), Error> {
+        if requests.is_empty() {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         let first = self.sequence.wrapping_add(1);
         let mut words = Vec::with_capacity(requests.len());
@@ -120,16 +138,14 @@ impl Connection {
         answer.unwrap_or_else(|| Err(Error::Malformed("no answer".to_owned())))
     }
 
-    /// Asks for all objects of a kind.
+    /// Asks for all objects of a kind. For the host's namespace: what a container may fill is [read](Self::read).
     pub(super) fn dump(
         &mut self,
         message: RouteNetlinkMessage,
         what: &str,
         mut each: impl FnMut(RouteNetlinkMessage),
     ) -> Result<(), Error> {
-        let mut bytes = Vec::new();
-        let wanted = self.append(&mut bytes, message, NLM_F_DUMP);
-        self.send(&bytes, 1)?;
+        let wanted = self.begin_dump(message)?;
         let mut end = None;
         while end.is_none() {
             self.receive(|sequence, flags, payload| match payload {
@@ -141,6 +157,52 @@ impl Connection {
             })?;
         }
         end.unwrap_or(Ok(()))
+    }
+
+    /// Asks for objects of a kind in a container's namespace until enough is known. The calling thread must be there:
+    /// what is not read stays in the socket, so that another one takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, or that there are too many to be read.
+    pub(super) fn read(
+        &mut self,
+        message: RouteNetlinkMessage,
+        what: &str,
+        mut each: impl FnMut(RouteNetlinkMessage) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let wanted = self.begin_dump(message)?;
+        let (begun, mut count, mut end, mut enough) = (Instant::now(), 0, None, false);
+        while end.is_none() {
+            let too_much = |limit| Error::TooMuch { what: what.to_owned(), limit };
+            if count > MOST {
+                end = Some(Err(too_much(format!("there are more than {MOST}"))));
+            } else if begun.elapsed() > LONGEST {
+                end = Some(Err(too_much(format!("it takes more than {LONGEST:?}"))));
+            }
+            if (enough && count > FEW) || end.is_some() {
+                *self = Self::open()?;
+                break;
+            }
+            self.receive(|sequence, flags, payload| match payload {
+                _ if sequence != wanted => {}
+                NetlinkPayload::Done(_) => end = Some(Ok(())),
+                NetlinkPayload::Error(ack) => end = Some(Err(refusal(what.into(), &ack, flags))),
+                NetlinkPayload::InnerMessage(message) => {
+                    count += 1;
+                    enough = enough || each(message).is_break();
+                }
+                _ => {}
+            })?;
+        }
+        end.unwrap_or(Ok(()))
+    }
+
+    fn begin_dump(&mut self, message: RouteNetlinkMessage) -> Result<u32, Error> {
+        let mut bytes = Vec::new();
+        let wanted = self.append(&mut bytes, message, NLM_F_DUMP);
+        self.send(&bytes, 1)?;
+        Ok(wanted)
     }
 
     /// Adds a message to the bytes to be sent; returns its sequence number.

@@ -2,20 +2,24 @@
 //!
 //! Everything here happens in the calling thread's network namespace.
 
-use std::fs;
-use std::io;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, Route};
+use tracing::debug;
 
 use super::connection::{Connection, Request};
 use super::{Error, address, route};
-use crate::{ethtool, procfs};
+use crate::ethtool;
+use crate::procfs::Folder;
 
 /// How long the detection of duplicate addresses may take: a random delay of up to a second and a second's wait for
 /// an answer (RFC 4862, section 5.4.2), and as much again for a busy machine.
@@ -26,10 +30,12 @@ const DETECTION_PAUSE: Duration = Duration::from_millis(20);
 /// An interface that is to be there, as far as it takes to look at it.
 pub(crate) struct Wanted {
     pub(crate) name: LinkName,
-    /// It is to have IPv4 routes.
-    pub(crate) ipv4_routes: bool,
-    /// It is to have IPv6 routes.
-    pub(crate) ipv6_routes: bool,
+    /// The addresses that it is to have.
+    pub(crate) addresses: Vec<IpNet>,
+    /// The routes that it is to have.
+    pub(crate) routes: Vec<Route>,
+    /// Whether to look at all that it has, not only as far as it takes to tell whether it has those.
+    pub(crate) all: bool,
 }
 
 /// Configures the end of a new pair, whose index need not be known.
@@ -43,13 +49,11 @@ pub(super) fn configure(spec: &LinkSpec, index: Option<u32>) -> Result<Vec<Strin
         Some(index) => index,
         None => get(&mut connection, name)?.header.index,
     };
-    if spec.addresses.iter().any(|address| address.addr().is_ipv6()) {
-        enable_ipv6(name)?;
-    }
+    set_ipv6(name, spec.ignores_advertisements(), &spec.addresses)?;
     if !spec.tx_checksum_offload {
         switch_tx_checksum_off(&connection, name)?;
     }
-    let replaced = replaced_routes(&mut connection, index, &spec.routes)?;
+    let replaced = replaced_routes(&mut connection, index, &spec.routes);
     let detect = spec.detect_duplicates;
     let addresses =
         spec.addresses.iter().map(|address| address::add(name, index, *address, detect));
@@ -58,8 +62,7 @@ pub(super) fn configure(spec: &LinkSpec, index: Option<u32>) -> Result<Vec<Strin
     Ok(replaced)
 }
 
-/// How an interface is now. Its routes are listed for those families only in which it is to have some: that is
-/// most of the work.
+/// How an interface is now, as far as is wanted: whoever may change it may fill it with addresses and routes.
 pub(super) fn observe(
     connection: &mut Connection,
     wanted: &Wanted,
@@ -70,13 +73,6 @@ pub(super) fn observe(
         Err(error) => return Err(error),
     };
     let index = link.header.index;
-    let mut routes = Vec::new();
-    for (ipv4, wanted) in [(true, wanted.ipv4_routes), (false, wanted.ipv6_routes)] {
-        if wanted {
-            routes.extend(route::list(connection, ipv4)?);
-        }
-    }
-    let through = routes.into_iter().filter(|found| found.link == Some(index));
     Ok(ObservedInterface::Present {
         up: link.header.flags.contains(LinkFlags::Up),
         mac: link.attributes.iter().find_map(|attribute| match attribute {
@@ -93,30 +89,107 @@ pub(super) fn observe(
                 _ => None,
             })
             .unwrap_or_default(),
-        addresses: address::list(connection, index)?
-            .into_iter()
-            .filter(|found| !found.duplicate)
-            .map(|found| found.address)
-            .collect(),
-        routes: through.map(|found| found.route).collect(),
+        heeds_advertisements: heeds_advertisements(&link),
+        addresses: addresses(connection, index, wanted)?,
+        routes: routes(connection, index, wanted)?,
     })
+}
+
+/// What the kernel tells of an interface with the rest; one without IPv6 heeds nothing.
+fn heeds_advertisements(link: &LinkMessage) -> bool {
+    let families = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::AfSpecUnspec(families) => Some(families),
+        _ => None,
+    });
+    let ipv6 = families.flatten().filter_map(|family| match family {
+        AfSpecUnspec::Inet6(settings) => Some(settings),
+        _ => None,
+    });
+    ipv6.flatten().any(|setting| match setting {
+        AfSpecInet6::DevConf(conf) => conf.accept_ra != 0 || conf.autoconf != 0,
+        _ => false,
+    })
+}
+
+/// The addresses of an interface, without those that other hosts have.
+fn addresses(
+    connection: &mut Connection,
+    index: u32,
+    wanted: &Wanted,
+) -> Result<Vec<IpNet>, Error> {
+    let mut addresses = Vec::new();
+    let mut note = |found: address::Found| {
+        if !found.duplicate && !addresses.contains(&found.address) {
+            addresses.push(found.address);
+        }
+        let enough = !wanted.all && wanted.ipv4().all(|address| addresses.contains(address));
+        if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    if wanted.all {
+        address::each(connection, index, AddressFamily::Unspec, &mut note)?;
+        return Ok(addresses);
+    }
+    if wanted.ipv4().next().is_some() {
+        address::each(connection, index, AddressFamily::Inet, &mut note)?;
+    }
+    for address in &wanted.addresses {
+        if let IpAddr::V6(address) = address.addr() {
+            let found = address::get_ipv6(connection, index, address)?;
+            let _ = found.map(&mut note);
+        }
+    }
+    Ok(addresses)
+}
+
+/// The routes through an interface.
+fn routes(connection: &mut Connection, index: u32, wanted: &Wanted) -> Result<Vec<Route>, Error> {
+    let mut routes: Vec<Route> = Vec::new();
+    for ipv4 in [true, false] {
+        let here = || wanted.routes.iter().filter(|route| route.is_ipv4() == ipv4);
+        if !wanted.all && here().next().is_none() {
+            continue;
+        }
+        route::each(connection, ipv4, Some(index), |found| {
+            routes.push(found.route);
+            let there = |wanted: &Route| routes.iter().any(|found| wanted.is(found));
+            if !wanted.all && here().all(there) {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(routes)
+}
+
+impl Wanted {
+    fn ipv4(&self) -> impl Iterator<Item = &IpNet> {
+        self.addresses.iter().filter(|address| address.addr().is_ipv4())
+    }
 }
 
 /// Has the kernel find out whether other hosts have the interface's IPv6 addresses, and waits until it knows;
 /// returns those that they have.
 ///
 /// It has asked when the addresses were made, but perhaps too early for anybody to hear it.
-pub(super) fn detect_duplicates(name: &LinkName, addresses: &[IpNet]) -> Result<Vec<IpNet>, Error> {
+pub(super) fn detect_duplicates(
+    name: &LinkName,
+    addresses_wanted: &[IpNet],
+) -> Result<Vec<IpNet>, Error> {
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
-    for address in addresses.iter().filter(|address| address.addr().is_ipv6()) {
+    for address in addresses_wanted.iter().filter(|address| address.addr().is_ipv6()) {
         // The kernel asks again for a new one.
         let _ = connection.batch(vec![address::remove(name, index, *address)]);
         connection.batch(vec![address::add(name, index, *address, true)])?;
     }
     let deadline = Instant::now() + DETECTION;
     loop {
-        let addresses = address::list(&mut connection, index)?;
+        let mut addresses = Vec::new();
+        for address in addresses_wanted {
+            if let IpAddr::V6(address) = address.addr() {
+                addresses.extend(address::get_ipv6(&mut connection, index, address)?);
+            }
+        }
         let duplicates = addresses.iter().filter(|found| found.duplicate);
         if !addresses.iter().any(|found| found.tentative) {
             return Ok(duplicates.map(|found| found.address).collect());
@@ -136,6 +209,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
         key,
         mac,
         mtu,
+        ignore_advertisements,
         addresses,
         detect_duplicates,
         routes,
@@ -145,15 +219,15 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let name = &key.interface;
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
-    if addresses.iter().any(|address| address.addr().is_ipv6()) {
-        enable_ipv6(name)?;
-    }
+    let mac = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
+    let mtu = mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
+    // Before the rest: an interface that is too narrow has no settings for IPv6.
+    let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
+    connection.batch(settings.collect())?;
+    set_ipv6(name, *ignore_advertisements, addresses)?;
     if *up && !tx_checksum_offload {
         switch_tx_checksum_off(&connection, name)?;
     }
-    let mac = mac.map(|mac| LinkAttribute::Address(mac.octets().to_vec()));
-    let mtu = mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
-    let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
     for duplicate in addresses.iter().filter(|address| address.addr().is_ipv6()) {
         // One that another host had is still there, unused; the kernel looks again at a new one.
         let _ = connection.batch(vec![address::remove(name, index, *duplicate)]);
@@ -162,7 +236,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
         addresses.iter().map(|address| address::add(name, index, *address, *detect_duplicates));
     let up = up.then(|| set_up(name, index));
     let routes = routes.iter().map(|route| route::add(name, index, route));
-    connection.batch(settings.chain(addresses).chain(up).chain(routes).collect())
+    connection.batch(addresses.chain(up).chain(routes).collect())
 }
 
 /// A link of the connection's namespace.
@@ -177,19 +251,39 @@ pub(super) fn get(connection: &mut Connection, name: &LinkName) -> Result<LinkMe
     }
 }
 
-/// Docker switches IPv6 off in the namespaces that it makes; here it is needed.
+/// Sets what is to be set for IPv6 before an interface comes up.
 ///
 /// `/proc/sys/net` shows the settings of the calling thread's namespace.
-fn enable_ipv6(name: &LinkName) -> Result<(), Error> {
-    let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
-    match fs::read(&path) {
-        Ok(value) if value.first() == Some(&b'0') => Ok(()),
-        Ok(_) => procfs::write(&path, "0"),
-        // A kernel without IPv6 has no such file: the address itself will be refused.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+fn set_ipv6(
+    name: &LinkName,
+    ignore_advertisements: bool,
+    addresses: &[IpNet],
+) -> Result<(), Error> {
+    // Docker switches IPv6 off in the namespaces that it makes; here it is needed.
+    let enable = addresses.iter().any(|address| address.addr().is_ipv6());
+    if !enable && !ignore_advertisements {
+        return Ok(());
     }
-    .map_err(Error::system(format!("switch IPv6 on for {name} ({path})")))
+    let path = format!("/proc/sys/net/ipv6/conf/{name}");
+    let folder =
+        Folder::open(path.clone()).map_err(Error::system(format!("find the folder {path}")))?;
+    // A kernel without IPv6 has none, nor does an interface that is too narrow: an address will be refused.
+    let Some(mut folder) = folder else { return Ok(()) };
+    if ignore_advertisements {
+        // Also where IPv6 is switched off: it may be on tomorrow.
+        for setting in ["accept_ra", "autoconf"] {
+            let what = || format!("have {name} ignore router advertisements ({path}/{setting})");
+            folder.write(setting, "0").map_err(Error::system(what()))?;
+        }
+    }
+    if enable {
+        let setting = "disable_ipv6";
+        let what = || format!("switch IPv6 on for {name} ({path}/{setting})");
+        if folder.read(setting).map_err(Error::system(what()))? != b'0' {
+            folder.write(setting, "0").map_err(Error::system(what()))?;
+        }
+    }
+    Ok(())
 }
 
 fn switch_tx_checksum_off(connection: &Connection, name: &LinkName) -> Result<(), Error> {
@@ -215,20 +309,25 @@ fn set_up(name: &LinkName, index: u32) -> Request {
 }
 
 /// The default routes that the wanted ones will take the place of, in words.
-fn replaced_routes(
-    connection: &mut Connection,
-    index: u32,
-    wanted: &[Route],
-) -> Result<Vec<String>, Error> {
+fn replaced_routes(connection: &mut Connection, index: u32, wanted: &[Route]) -> Vec<String> {
     let mut replaced = Vec::new();
     for wanted in wanted.iter().filter(|route| route.destination.prefix_len() == 0) {
-        let there = route::list(connection, wanted.is_ipv4())?;
-        let others = there.into_iter().filter(|found| found.link != Some(index));
-        let others = others.filter(|found| wanted.collides(&found.route));
-        replaced.extend(others.map(|found| match found.route.via {
-            Some(via) => format!("default via {via}"),
-            None => "default".to_owned(),
-        }));
+        let ipv4 = wanted.is_ipv4();
+        let listed = route::each(connection, ipv4, None, |found| {
+            if found.link != Some(index) && wanted.collides(&found.route) {
+                replaced.push(match found.route.via {
+                    Some(via) => format!("default via {via}"),
+                    None => "default".to_owned(),
+                });
+            }
+            // The kernel lists IPv4 routes in the order of their destinations, those to 0.0.0.0 first.
+            let past = ipv4 && !found.route.destination.network().is_unspecified();
+            if past { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if let Err(error) = listed {
+            // It is for people to read. The kernel replaces them all the same.
+            debug!("cannot tell which default routes are replaced: {error}");
+        }
     }
-    Ok(replaced)
+    replaced
 }

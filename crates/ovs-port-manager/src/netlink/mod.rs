@@ -43,6 +43,15 @@ pub(crate) enum Error {
         "interface {0} exists in the container already and is not ours; choose another name with ovs.interface"
     )]
     InterfaceExists(port_plan::LinkName),
+    /// A container has filled its namespace.
+    #[error(
+        "cannot {what} inside the container: {limit}; no more are read, so that no container holds up others"
+    )]
+    TooMuch {
+        /// What was asked, to be read after "cannot".
+        what: String,
+        limit: String,
+    },
     /// The system call around the request failed.
     #[error("cannot {what}")]
     System { what: String, source: io::Error },
@@ -62,7 +71,7 @@ impl Error {
         match self {
             Self::Refused { errno, .. } => errno.raw_os_error(),
             Self::System { source, .. } => source.raw_os_error(),
-            Self::InterfaceExists(_) | Self::Malformed(_) => None,
+            Self::InterfaceExists(_) | Self::TooMuch { .. } | Self::Malformed(_) => None,
         }
     }
 }

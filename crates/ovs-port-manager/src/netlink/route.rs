@@ -1,6 +1,7 @@
 //! Routes through an interface.
 
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
@@ -53,21 +54,35 @@ pub(super) fn add(name: &LinkName, index: u32, route: &Route) -> Request {
     }
 }
 
-/// The unicast routes of a family in the main table.
-pub(super) fn list(connection: &mut Connection, ipv4: bool) -> Result<Vec<Found>, Error> {
+/// Shows the unicast routes of a family in the main table, those through one link only if it is given, until enough is
+/// known.
+pub(super) fn each(
+    connection: &mut Connection,
+    ipv4: bool,
+    link: Option<u32>,
+    mut show: impl FnMut(Found) -> ControlFlow<()>,
+) -> Result<(), Error> {
     let mut request = RouteMessage::default();
     request.header.address_family = family(ipv4);
     request.header.table = RouteHeader::RT_TABLE_MAIN;
-    let mut found = Vec::new();
-    connection.dump(RouteNetlinkMessage::GetRoute(request), "list the routes", |answer| {
-        let RouteNetlinkMessage::NewRoute(route) = answer else { return };
+    request.header.kind = RouteType::Unicast;
+    request.attributes.extend(link.map(RouteAttribute::Oif));
+    let request = RouteNetlinkMessage::GetRoute(request);
+    let shown = connection.read(request, "list the routes", |answer| {
+        let RouteNetlinkMessage::NewRoute(route) = answer else { return ControlFlow::Continue(()) };
         let header = &route.header;
         let wanted = header.table == RouteHeader::RT_TABLE_MAIN
             && header.kind == RouteType::Unicast
             && header.address_family == family(ipv4);
-        found.extend(wanted.then(|| read(&route, ipv4)).flatten());
-    })?;
-    Ok(found)
+        let found = wanted.then(|| read(&route, ipv4)).flatten();
+        let found = found.filter(|found| link.is_none() || found.link == link);
+        found.map_or(ControlFlow::Continue(()), &mut show)
+    });
+    match shown {
+        // In a namespace that never had a route, the kernel has no such table yet.
+        Err(error) if error.errno() == Some(libc::ENOENT) => Ok(()),
+        shown => shown,
+    }
 }
 
 fn read(message: &RouteMessage, ipv4: bool) -> Option<Found> {

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
-use port_plan::{LinkRepair, LinkSpec, PortKey};
+use port_plan::{LinkRepair, LinkSpec, ObservedInterface, PortKey};
 use serde_json::Value;
 
 use super::*;
@@ -171,6 +171,7 @@ fn an_interface_that_was_never_configured_is_put_right_as_a_new_one_is() {
         key: spec.key,
         mac: None,
         mtu: None,
+        ignore_advertisements: true,
         addresses: spec.addresses,
         detect_duplicates: false,
         routes: spec.routes,
@@ -291,4 +292,152 @@ fn announcements_reach_the_other_end() {
         neighbours.contains("10.0.0.1 dev 3f2a9c1babcde_l lladdr 02:00:00:00:00:aa"),
         "{neighbours}"
     );
+}
+
+/// The setting of an interface for IPv6, as the kernel has it.
+fn ipv6_setting(namespace: &Namespace, setting: &str) -> String {
+    namespace.run(&format!("cat /proc/sys/net/ipv6/conf/eth1/{setting}")).trim().to_owned()
+}
+
+/// What is seen of eth1.
+fn look_at(container: &Namespace, spec: &LinkSpec) -> Result<ObservedInterface, Error> {
+    let netns = container.open();
+    let wanted = Wanted {
+        name: spec.key.interface.clone(),
+        addresses: spec.addresses.clone(),
+        routes: spec.routes.clone(),
+        all: false,
+    };
+    let seen = container.inside(move || observe(&[wanted], &netns))?;
+    Ok(seen.into_values().next().unwrap())
+}
+
+#[test]
+fn router_advertisements_are_ignored_where_an_address_is_ours_and_only_there() {
+    for (addresses, expected) in
+        [(["10.0.0.1/24"].as_slice(), "0"), (["fd00::1/64"].as_slice(), "0"), ([].as_slice(), "1")]
+    {
+        let (host, container) = (Namespace::new(), Namespace::new());
+        create_in(&host, &container, spec(addresses, &[])).unwrap();
+        assert_eq!(ipv6_setting(&container, "accept_ra"), expected, "{addresses:?}");
+        assert_eq!(ipv6_setting(&container, "autoconf"), expected, "{addresses:?}");
+        assert_eq!(container.run("cat /proc/sys/net/ipv6/conf/default/accept_ra"), "1\n");
+    }
+}
+
+#[test]
+fn an_interface_that_somebody_has_heed_router_advertisements_is_seen_and_put_right() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    for setting in ["accept_ra", "autoconf"] {
+        let heeds = |expected: bool| {
+            let seen = look_at(&container, &spec).unwrap();
+            let ObservedInterface::Present { heeds_advertisements, .. } = seen else {
+                panic!("{seen:?}");
+            };
+            assert_eq!(heeds_advertisements, expected, "{setting}");
+        };
+        heeds(false);
+        container.inside(move || {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/eth1/{setting}"), "1").unwrap();
+        });
+        heeds(true);
+        let netns = container.open();
+        let LinkSpec { name, key, .. } = spec.clone();
+        let order = LinkRepair {
+            name,
+            key,
+            mac: None,
+            mtu: None,
+            ignore_advertisements: true,
+            addresses: Vec::new(),
+            detect_duplicates: false,
+            routes: Vec::new(),
+            up: false,
+            tx_checksum_offload: false,
+        };
+        host.inside(move || repair(&order, &netns)).unwrap();
+        assert_eq!(ipv6_setting(&container, setting), "0");
+        heeds(false);
+    }
+}
+
+/// Has `ip` do many things in a namespace.
+fn ip_batch(namespace: &Namespace, lines: String) {
+    namespace.inside(move || {
+        let mut ip =
+            Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        io::Write::write_all(&mut ip.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+        assert!(ip.wait().unwrap().success());
+    });
+}
+
+#[test]
+fn a_namespace_that_is_full_of_routes_is_read_only_as_far_as_it_takes() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24", "fd00::1/64"], &["10.0.0.254", "fd00::fe"]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    let routes = (0..connection::MOST + 500).map(|number| {
+        let (high, low) = (11 + number / 65536, format!("{}.{}", number / 256 % 256, number % 256));
+        format!("route add {high}.{low}.0/24 dev eth1\n")
+    });
+    ip_batch(&container, routes.collect());
+    let ObservedInterface::Present { addresses, routes, .. } = look_at(&container, &spec).unwrap()
+    else {
+        panic!("it is there");
+    };
+    assert!(spec.addresses.iter().all(|address| addresses.contains(address)), "{addresses:?}");
+    assert!(spec.routes.iter().all(|route| routes.iter().any(|found| route.is(found))));
+    assert!(routes.len() < 2_000, "{} were read", routes.len());
+
+    // What is not among the first ones is not looked for for ever.
+    container.run("ip route del default");
+    let error = look_at(&container, &spec).unwrap_err().to_string();
+    assert!(error.contains("cannot list the routes inside the container"), "{error}");
+    // On a slow machine the time is over before the number is reached.
+    assert!(error.contains("more than"), "{error}");
+    // A new link into it is made all the same.
+    container.run("ip link set eth1 name eth9");
+    let again = LinkSpec { name: "3f2a9c1bother_l".parse().unwrap(), ..spec };
+    let again =
+        LinkSpec { addresses: vec!["10.1.0.1/24".parse().unwrap()], routes: Vec::new(), ..again };
+    create_in(&host, &container, again).unwrap();
+}
+
+#[test]
+fn an_interface_that_is_full_of_addresses_is_read_only_as_far_as_it_takes() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24", "fd00::1/64"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    let addresses = (0..connection::MOST + 500).map(|number| {
+        let (high, low) = (number / 256, number % 256);
+        format!("address add 11.0.{high}.{low}/32 dev eth1\n")
+    });
+    let six = (0..500).map(|number| format!("address add fd01::{number:x}/64 dev eth1 nodad\n"));
+    ip_batch(&container, addresses.chain(six).collect());
+    let ObservedInterface::Present { addresses, .. } = look_at(&container, &spec).unwrap() else {
+        panic!("it is there");
+    };
+    assert!(spec.addresses.iter().all(|address| addresses.contains(address)));
+    assert!(addresses.len() < 2_000, "{} were read", addresses.len());
+    container.run("ip address del 10.0.0.1/24 dev eth1");
+    let error = look_at(&container, &spec).unwrap_err().to_string();
+    assert!(error.contains("cannot list the addresses inside the container"), "{error}");
+}
+
+#[test]
+fn an_address_that_is_another_interfaces_is_not_taken_for_its_own() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24", "fd00::1/64"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    container.run("ip link add eth2 type veth peer name eth3");
+    for address in ["10.0.0.1/24", "fd00::1/64"] {
+        container.run(&format!("ip address del {address} dev eth1"));
+        container.run(&format!("ip address add {address} dev eth2"));
+    }
+    let ObservedInterface::Present { addresses, .. } = look_at(&container, &spec).unwrap() else {
+        panic!("it is there");
+    };
+    assert_eq!(addresses, []);
 }

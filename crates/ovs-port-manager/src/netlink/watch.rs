@@ -17,8 +17,11 @@ use netlink_packet_core::{NetlinkBuffer, NlasIterator};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use port_plan::{ContainerId, PortKey, PortSpec};
+use rustix::net::sockopt::{
+    set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, socket_recv_buffer_size,
+};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::error;
+use tracing::{debug, error, warn};
 
 use super::connection::Connection;
 use super::{Error, filter, mark, veth};
@@ -27,7 +30,7 @@ use super::{Error, filter, mark, veth};
 const KINDS: [u16; 4] =
     [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_DELADDR, libc::RTM_DELROUTE];
 /// Room for what the kernel tells while this thread does not run. A burst of containers is a burst of news.
-const RECEIVE_BUFFER: libc::c_int = 4 << 20;
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// The time between looks for news, which come in swarms: each link that is made or goes is told of several times,
 /// and who wakes each time takes the processor from who makes it.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -56,7 +59,7 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<Ears, Error> {
     let opened = || -> io::Result<Socket> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, 0))?;
-        socket.set_rx_buf_sz(RECEIVE_BUFFER)?;
+        widen(&socket)?;
         filter::attach(&socket, &KINDS)?;
         socket.add_membership(libc::RTNLGRP_LINK)?;
         socket.set_listen_all_namespaces(true)?;
@@ -73,6 +76,25 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<Ears, Error> {
         .spawn(move || listener.listen(&news))
         .map_err(Error::system("start a thread"))?;
     Ok(ears)
+}
+
+/// Gives the socket its room. Only `SO_RCVBUFFORCE` goes beyond `net.core.rmem_max`, which is 208 KiB on most machines;
+/// it takes `CAP_NET_ADMIN` in the first user namespace.
+fn widen(socket: &Socket) -> io::Result<()> {
+    let forced = set_socket_recv_buffer_size_force(socket, RECEIVE_BUFFER);
+    if forced.is_err() {
+        set_socket_recv_buffer_size(socket, RECEIVE_BUFFER)?;
+    }
+    // The kernel doubles what is asked, for its own bookkeeping (socket(7)).
+    let got = socket_recv_buffer_size(socket)?;
+    debug!(bytes = got, forced = forced.is_ok(), "room for the kernel's news of links");
+    if got < RECEIVE_BUFFER {
+        warn!(
+            "only {got} bytes of room for the kernel's news of links: when many come at once, some are lost and \
+             everything is looked at instead; raise net.core.rmem_max to {RECEIVE_BUFFER}"
+        );
+    }
+    Ok(())
 }
 
 /// Whether this kernel tells this process what happens in other namespaces.

@@ -1,7 +1,8 @@
 //! The thread that does netlink work, one piece after the other.
 //!
-//! The kernel does one thing at a time under its RTNL lock: more threads would wait for it in turn, and
-//! burn a processor while they do. The thread begins in the host's namespace, where it opens a socket; from
+//! The kernel does one thing at a time under its RTNL lock: many threads would wait for it in turn, and
+//! burn a processor while they do. So there is one for each kind of work that must not wait for another.
+//! The thread begins in the host's namespace, where it opens a socket; from
 //! then on each piece of work may take it into another namespace. When nothing is left to do it goes back, so
 //! that it keeps no container's namespace alive, and waits for more: to start a thread and to open a socket for each
 //! container would take as long as a good part of the work.

@@ -150,11 +150,8 @@ impl Observer {
             self.docker.inspect(id).await?
         };
         let (desired, running) = self.desired(container.as_ref());
-        // Whoever asks is shown all routes.
-        let all = |spec: &PortSpec| {
-            let name = spec.key.interface.clone();
-            Wanted { name, ipv4_routes: true, ipv6_routes: true }
-        };
+        // Whoever asks is shown all addresses and routes.
+        let all = |spec: &PortSpec| Wanted { all: true, ..wanted(spec) };
         let observed = self.observe(id, &desired, running.as_ref(), all).await?;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         Ok(Preview { container, desired, observed, plan })
@@ -365,9 +362,8 @@ impl Observer {
 
 /// The interface of a specification, as far as it takes to look at it.
 fn wanted(spec: &PortSpec) -> Wanted {
-    let routes = |ipv4| spec.routes.iter().any(|route| route.is_ipv4() == ipv4);
-    let (ipv4_routes, ipv6_routes) = (routes(true), routes(false));
-    Wanted { name: spec.key.interface.clone(), ipv4_routes, ipv6_routes }
+    let (addresses, routes) = (spec.addresses.clone(), spec.routes.clone());
+    Wanted { name: spec.key.interface.clone(), addresses, routes, all: false }
 }
 
 /// How the interfaces stand that a container is to have.

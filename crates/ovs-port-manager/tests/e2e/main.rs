@@ -10,6 +10,7 @@ mod docs;
 mod doctor;
 mod drift;
 mod faults;
+mod inside;
 mod interfaces;
 mod labels;
 mod privileges;

@@ -157,6 +157,7 @@ fn interface() -> ObservedInterface {
         up: true,
         mac: Some(spec.mac),
         mtu: 1500,
+        heeds_advertisements: false,
         addresses: spec.addresses.clone(),
         routes: Vec::new(),
     }
@@ -178,6 +179,7 @@ fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
         up,
         mac: "02:00:00:00:00:01".parse().ok(),
         mtu: 1500,
+        heeds_advertisements: false,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         routes: gateways
             .iter()
@@ -209,6 +211,7 @@ fn an_interface_that_was_never_configured_gets_all_that_it_is_to_have() {
         up: false,
         mac: "4e:1c:ef:db:f2:32".parse().ok(),
         mtu: 1500,
+        heeds_advertisements: false,
         addresses: Vec::new(),
         routes: Vec::new(),
     };
@@ -229,6 +232,31 @@ fn an_interface_that_was_never_configured_gets_all_that_it_is_to_have() {
         set-link 3f2a9c1babcde_l peer=eth1 address=192.168.1.100/24 gateway=192.168.1.1 up
     "#]],
     );
+}
+
+#[test]
+fn an_interface_that_heeds_router_advertisements_is_told_not_to() {
+    let heeding = |addresses: &[&str]| ObservedInterface::Present {
+        up: true,
+        mac: "4e:1c:ef:db:f2:32".parse().ok(),
+        mtu: 1500,
+        heeds_advertisements: true,
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        routes: Vec::new(),
+    };
+    check(
+        &container(&[ADDRESS]),
+        &attached(heeding(&["192.168.1.100/24"])),
+        &expect![[r#"
+            set-link 3f2a9c1babcde_l peer=eth1 accept_ra=0 autoconf=0
+        "#]],
+    );
+    // One without addresses of ours is its container's own affair.
+    let none = container(&[("ovs.ip_address", "none")]);
+    let Desired::Ports(ports) = Desired::of(&none, &rules(), &mut Registry::default()) else {
+        panic!("nothing wanted");
+    };
+    assert!(!ports.specs[0].ignores_advertisements());
 }
 
 #[test]
@@ -431,6 +459,7 @@ impl World {
                     up: true,
                     mac: Some(link.mac),
                     mtu: link.mtu.map_or(1500, u32::from),
+                    heeds_advertisements: !link.ignores_advertisements(),
                     addresses: link.addresses.clone(),
                     routes: link.routes.clone(),
                 };
@@ -438,13 +467,20 @@ impl World {
             }
             Step::SetLink(repair) => {
                 assert!(links.iter().any(|other| other.name == repair.name), "no such link");
-                let Some(ObservedInterface::Present { up, mac, mtu, addresses, routes }) =
-                    interfaces.get_mut(&repair.key.interface)
+                let Some(ObservedInterface::Present {
+                    up,
+                    mac,
+                    mtu,
+                    heeds_advertisements,
+                    addresses,
+                    routes,
+                }) = interfaces.get_mut(&repair.key.interface)
                 else {
                     panic!("no such interface");
                 };
                 *mac = repair.mac.or(*mac);
                 *mtu = repair.mtu.map_or(*mtu, u32::from);
+                *heeds_advertisements &= !repair.ignore_advertisements;
                 addresses.extend(&repair.addresses);
                 *up |= repair.up;
                 routes.extend(&repair.routes);
@@ -551,6 +587,7 @@ fn any_world() -> impl Strategy<Value = World> {
             up: false,
             mac: None,
             mtu: 68,
+            heeds_advertisements: true,
             addresses: Vec::new(),
             routes: Vec::new(),
         })),
