@@ -16,6 +16,8 @@ fn found(files: &[(&str, &str)], variables: &[(&str, &str)]) -> String {
         },
         environment: &|name| variables.get(name).map(|value| (*value).to_owned()),
         env_files: &[],
+        started_in: None,
+        current: Path::new("/somewhere/My Project"),
     };
     let merged: Vec<_> = ["compose.yaml", "compose.override.yaml"]
         .map(PathBuf::from)
@@ -118,7 +120,6 @@ services:
         compose.yaml:7: service gone: extends: no service nobody in sub/base.yaml
         compose.yaml:8: service lost: extends: cannot read nowhere.yaml: entity not found
         compose.yaml:9: service round: extends: robin extends itself
-        compose.yaml:10: service robin: extends: round extends itself
         sub/base.yaml:3: service wrong: ovs.vlan=9999: not a number between 1 and 4094
         4 of 8
     "#]]
@@ -208,23 +209,202 @@ fn included_projects_and_label_files_are_read() {
 fn what_the_daemon_would_refuse_is_told() {
     check(
         "
-x: &label {ovs.ip_address: 10.0.0.1/24}
 services:
-  host: {network_mode: host, labels: *label}
-  beside: {network_mode: 'service:host', labels: *label}
-  many: {scale: 3, labels: *label}
-  swarm: {deploy: {replicas: 2}, labels: *label}
-  none: {network_mode: none, labels: *label}
+  host: {network_mode: host, labels: {ovs.ip_address: 10.0.0.1/24}}
+  beside: {network_mode: 'service:host', labels: {ovs.ip_address: 10.0.0.1/24}}
+  other: {network_mode: 'container:x', labels: {ovs.ip_address: 10.0.0.1/24}}
+  many: {scale: 3, labels: {ovs.ip_address: 10.0.0.2/24}}
+  swarm: {deploy: {replicas: 2}, labels: {ovs.ip_address: auto, ovs.mac_address: '02:00:00:00:00:01'}}
+  pooled: {scale: 2, labels: {ovs.ip_address: auto}}
+  named: {scale: 2, container_name: x}
+  torn: {scale: 2, deploy: {replicas: 3}}
+  none: {network_mode: none, labels: {ovs.ip_address: 10.0.0.1/24}}
+  both: {network_mode: none, networks: [a], labels: {ovs.ip_address: auto}}
   unlabelled: {network_mode: host}
 ",
         &expect![[r#"
-            compose.yaml:4: service host: it shares the host's network namespace, where no interface of a container may be made; start it with a network of its own (--network none, say)
-            compose.yaml:5: service beside: it shares the network namespace of container host; set the labels there
-            compose.yaml:6: service many: 3 replicas would have the same address
-            compose.yaml:7: service swarm: 2 replicas would have the same address
-            5 of 6
+            compose.yaml:3: service host: it shares the host's network namespace, where no interface of a container may be made; start it with a network of its own (--network none, say)
+            compose.yaml:4: service beside: it shares the network namespace of container host; set the labels there
+            compose.yaml:5: service other: it shares the network namespace of container x; set the labels there
+            compose.yaml:6: service many: 3 replicas would all have the address 10.0.0.2 on ovsbr0
+            compose.yaml:7: service swarm: 2 replicas would all have the MAC address 02:00:00:00:00:01 on ovsbr0
+            compose.yaml:9: service named: several containers cannot all have the name x
+            compose.yaml:10: service torn: scale is 2, and deploy.replicas is 3
+            compose.yaml:12: service both: network_mode and networks: Docker Compose takes one of them only
+            8 of 11
         "#]],
     );
+}
+
+#[test]
+fn what_one_interface_alone_may_have_is_asked_for_once() {
+    check(
+        "
+services:
+  one: {labels: {ovs.ip_address: 10.0.0.1/24, ovs.mac_address: '02:00:00:00:00:01'}}
+  same: {labels: [ovs.ip_address=10.0.0.1/16]}
+  vlan: {labels: {ovs.ip_address: 10.0.0.1/24, ovs.vlan: 5}}
+  bridge: {labels: {ovs.ip_address: 10.0.0.1/24, ovs.bridge: br1, ovs.mac_address: '02:00:00:00:00:01'}}
+  mac:
+    labels:
+      ovs.ip_address: 10.0.0.2/24
+      ovs.vlan: 5
+      ovs.mac_address: 02:00:00:00:00:01
+  six: {labels: {ovs.ip_address: 'fd00::1/64,10.0.0.6/24'}}
+  seven: {labels: {ovs.eth5.ip_address: 'fd00:0::1/64'}}
+  itself: {labels: {ovs.ip_address: 10.0.0.8/24, ovs.eth2.ip_address: 10.0.0.8/24}}
+  debug: {profiles: [debug], labels: {ovs.ip_address: 10.0.0.9/24}}
+  prod: {profiles: [prod], labels: {ovs.ip_address: 10.0.0.9/24}}
+  number: {labels: {ovs.ip_address: 10.0.0.10/24, ovs.ofport_request: 7}}
+  again: {labels: {ovs.ip_address: 10.0.0.11/24, ovs.ofport_request: 7}}
+",
+        &expect![[r#"
+            compose.yaml:4: service same: service one (compose.yaml:3) has the address 10.0.0.1 on ovsbr0 already
+            compose.yaml:11: service mac: service one (compose.yaml:3) has the MAC address 02:00:00:00:00:01 on ovsbr0 already
+            compose.yaml:13: service seven: service six (compose.yaml:12) has the address fd00::1 on ovsbr0 already
+            compose.yaml:14: service itself: another interface of its own has the address 10.0.0.8 on ovsbr0 already
+            compose.yaml:16: warning: service prod: service debug (compose.yaml:15) has the address 10.0.0.9 on ovsbr0 already, in another profile
+            compose.yaml:18: service again: service number (compose.yaml:17) has the OpenFlow port number 7 on ovsbr0 already
+            12 of 12
+        "#]],
+    );
+}
+
+#[test]
+fn an_interface_is_none_of_docker_s() {
+    check(
+        "
+services:
+  docker: {labels: {ovs.ip_address: 10.0.0.1/24, ovs.interface: eth0}}
+  named: {labels: {ovs.eth0.ip_address: 10.0.0.2/24}}
+  alone: {network_mode: none, labels: {ovs.ip_address: 10.0.0.3/24, ovs.interface: eth0}}
+  second: {networks: [a, b], labels: {ovs.ip_address: 10.0.0.4/24}}
+  third: {networks: {a: , b: }, labels: {ovs.ip_address: 10.0.0.5/24, ovs.interface: eth2}}
+  renamed: {networks: {a: {interface_name: lan0}}, labels: {ovs.ip_address: 10.0.0.6/24, ovs.interface: eth0}}
+  bridge: {network_mode: bridge, labels: {ovs.ip_address: 10.0.0.7/24, ovs.interface: eth0}}
+",
+        &expect![[r#"
+            compose.yaml:3: service docker: eth0 is the interface of one of Docker's own networks; give ovs.interface another name, or the service network_mode: none
+            compose.yaml:4: service named: eth0 is the interface of one of Docker's own networks; give ovs.interface another name, or the service network_mode: none
+            compose.yaml:6: service second: eth1 is the interface of one of Docker's own networks; give ovs.interface another name, or the service network_mode: none
+            compose.yaml:9: service bridge: eth0 is the interface of one of Docker's own networks; give ovs.interface another name, or the service network_mode: none
+            7 of 7
+        "#]],
+    );
+}
+
+#[test]
+fn labels_that_reach_no_container_are_told() {
+    check(
+        "
+x-labels: {ovs.vlan: 1}
+services:
+  web:
+    labels: {ovs.ip_address: 10.0.0.1/24}
+    deploy:
+      labels: [ovs.vlan=5, other=6]
+    annotations: {ovs.vlan: 5}
+    environment: [ovs.vlan=5, OVS=1]
+    build:
+      labels: {ovs.vlan: 5}
+    ovs.vlan: 5
+  label: {label: {ovs.ip_address: 10.0.0.1/24}, x-labels: 1, lables: {}}
+networks:
+  lan: {labels: {ovs.bridge: br0, other: x}}
+volumes:
+  data: {labels: [ovs.bridge=br0]}
+service: {}
+",
+        &expect![[r#"
+            compose.yaml:7: service web: deploy.labels: ovs.vlan reaches no container; write it below labels of the service
+            compose.yaml:8: service web: annotations: ovs.vlan reaches no container; write it below labels of the service
+            compose.yaml:9: service web: environment: ovs.vlan reaches no container; write it below labels of the service
+            compose.yaml:11: warning: service web: build.labels: ovs.vlan is the image's, which does not count unless the configuration trusts image labels; write it below labels of the service
+            compose.yaml:12: service web: ovs.vlan: not below labels, so it is none
+            compose.yaml:13: service label: no key label; did you mean labels?
+            compose.yaml:13: service label: no key lables; did you mean labels?
+            compose.yaml:15: networks.lan.labels: ovs.bridge reaches no container; write it below labels of the service
+            compose.yaml:17: volumes.data.labels: ovs.bridge reaches no container; write it below labels of the service
+            compose.yaml:18: no key service; did you mean services?
+            1 of 2
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_elsewhere_is_not_fetched_and_said() {
+    check(
+        "
+include: [oci://example.com/x, 'https://example.com/x.git', {path: git@example.com:x.git}]
+services: {web: {extends: {file: 'https://example.com/x.git', service: x}}}
+",
+        &expect![[r#"
+            compose.yaml:2: warning: include: oci://example.com/x is not here and was not read
+            compose.yaml:2: warning: include: https://example.com/x.git is not here and was not read
+            compose.yaml:2: warning: include: git@example.com:x.git is not here and was not read
+            compose.yaml:3: warning: service web: extends: https://example.com/x.git is not here and was not read
+            0 of 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_without_services_is_told() {
+    for text in ["networks: {}\n", "services: {}\n", "services:\n", "x-only: 1\n", "", "# none\n"] {
+        let found = found(&[("compose.yaml", text)], &[]);
+        assert_eq!(
+            found, "compose.yaml:1: no services: nothing that could have labels\n0 of 0\n",
+            "{text:?}"
+        );
+    }
+    let found = found(&[("compose.yaml", "---\n")], &[]);
+    assert_eq!(found, "compose.yaml:2: an empty document\n0 of 0\n");
+}
+
+#[test]
+fn nothing_that_grows_by_itself_is_followed_for_long() {
+    let began = std::time::Instant::now();
+    let aliases = |levels: usize, form: &dyn Fn(usize) -> String| {
+        let lines: String = (1..levels).map(|level| form(level) + "\n").collect();
+        format!("a0: &a0 [x, x]\n{lines}services: {{web: {{labels: {{a: x}}}}}}\n")
+    };
+    // A billion laughs; a chain of aliases too long to walk; defaults in defaults; lists of lists.
+    let laughs = aliases(40, &|level| format!("a{level}: &a{level} [*a{0}, *a{0}]", level - 1));
+    let chain = aliases(3000, &|level| format!("a{level}: &a{level} [*a{}]", level - 1));
+    let merges: String = (0..3000).map(|at| format!("m{at}: {{<<: *all}}\n")).collect();
+    let maps: String = (0..3000).map(|at| format!("  - &n{at} {{k: {at}}}\n")).collect();
+    let merges = format!("all: &all\n{maps}{merges}services: {{web: {{}}}}\n");
+    let many: String = (0..3000).map(|at| format!("  s{at}: {{extends: big}}\n")).collect();
+    let labels: String = (0..3000).map(|at| format!("l{at}: x, ")).collect();
+    let many = format!("services:\n  big: {{labels: {{{labels}}}}}\n{many}");
+    let row: String = (1..3000).map(|at| format!("  s{at}: {{extends: s{}}}\n", at - 1)).collect();
+    let row = format!("services:\n  s0: {{}}\n{row}");
+    let double: String = (1..60).map(|at| format!("A{at}=$A{0}$A{0}\n", at - 1)).collect();
+    let nested =
+        format!("x: '{}'\nservices: {{a: {{}}}}", "${A:-".repeat(50_000) + &"}".repeat(50_000));
+    let braces =
+        format!("x: '{}{}'\nservices: {{a: {{}}}}", "${A:-}".repeat(50_000), "y".repeat(300_000));
+    for (text, env, told) in [
+        (laughs.as_str(), "", "too large"),
+        (&chain, "", "nested more than 256 levels deep by aliases"),
+        (&merges, "", "too large"),
+        (&many, "", "too large"),
+        (&row, "", "extends: more than 64 services in a row"),
+        ("services: {a: {}}", &format!("A0=xxxxxxxx\n{double}"), "longer than 1048576 bytes"),
+        (&nested, "", "variables nested more than 16 levels deep"),
+        (&braces, "", "0 of 1"),
+        ("include: [{path: [a.yaml, a.yaml]}]", "", "too large"),
+        ("include: [compose.yaml]\nservices: {a: {}}", "", "includes itself"),
+    ] {
+        let again =
+            "include: [{path: [b.yaml, a.yaml]}, {path: [b.yaml, a.yaml]}]\nservices: {a: {}}";
+        let files =
+            [("compose.yaml", text), (".env", env), ("a.yaml", again), ("b.yaml", "services: {}")];
+        let found = found(&files, &[]);
+        let shown: String = found.chars().take(200).collect();
+        assert!(found.contains(told), "{told}: {shown}");
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -276,12 +456,14 @@ fn every_form_of_a_variable_means_what_compose_says() {
         ("${SET:?no}${EMPTY?no}", "value"),
         ("${UNSET:-{x}}", "{x}"),
         ("a$UNSET b", "a b"),
+        ("a $ b $5 $- $", "a $ b $5 $- $"),
+        ("${UNSET:-{}}", "{}"),
+        ("${UNSET:-a}}${SET}", "a}value"),
+        ("${SET:-${EMPTY:?no}}", "value"),
     ] {
         assert_eq!(interpolate::fill(text, &lookup).unwrap().text, expected, "{text}");
     }
-    for text in
-        ["$", "${", "${}", "$5", "${SET", "${SET!x}", "${SET:}", "${SET:=x}", "${5}", "a $ b"]
-    {
+    for text in ["${", "${}", "${SET", "${SET!x}", "${SET:}", "${SET:=x}", "${5}", "${A:-x\ny}"] {
         assert_eq!(interpolate::fill(text, &lookup), Err(interpolate::Problem::Format), "{text}");
     }
     let required = interpolate::fill("${EMPTY:?say $SET}", &lookup).unwrap_err();
@@ -295,7 +477,7 @@ fn files_of_variables_are_read_as_compose_reads_them() {
     let variables = dotenv::parse(text, &|_| None).unwrap();
     let shown: Vec<_> = variables
         .iter()
-        .map(|dotenv::Variable { name, value, line }| format!("{line} {name}={value}"))
+        .map(|dotenv::Variable { name, value, line }| format!("{line} {name}={}", value.text))
         .collect();
     let expected = [
         "1 A=1",

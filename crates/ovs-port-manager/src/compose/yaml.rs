@@ -1,6 +1,5 @@
 //! YAML as a tree that knows its lines.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -20,6 +19,8 @@ pub(super) struct Node {
     pub(super) line: usize,
     pub(super) tag: Option<String>,
     pub(super) value: Value,
+    /// Levels of nesting below it, aliases followed.
+    height: usize,
 }
 
 #[derive(Debug)]
@@ -36,98 +37,83 @@ pub(super) enum Value {
 /// Levels of nesting; more is no compose file but an attempt at the parser.
 const DEPTH: usize = 64;
 
+/// Levels of nesting with those that aliases bring along.
+const HEIGHT: usize = 256;
+
+/// An entry of a mapping: the key and its value.
+pub(super) type Entry<'a> = (&'a Rc<Node>, &'a Rc<Node>);
+
 impl Node {
-    /// The text of a scalar that is not null. A whole number without quotes is written in digits, as Compose
-    /// does before anybody sees it: `010` is 8.
-    pub(super) fn text(&self) -> Option<Cow<'_, str>> {
-        match &self.value {
-            Value::Scalar { .. } if self.is_null() => None,
-            Value::Scalar { text, plain: true } => {
-                Some(integer(text).map_or(Cow::Borrowed(text), |number| number.to_string().into()))
-            }
-            Value::Scalar { text, plain: false } => Some(Cow::Borrowed(text)),
-            _ => None,
-        }
-    }
-
-    /// Whether it says nothing (YAML 1.2, section 10.2.1.1).
+    /// Whether it is an empty document.
     pub(super) fn is_null(&self) -> bool {
-        let words = ["", "~", "null", "Null", "NULL"];
-        matches!(&self.value, Value::Scalar { text, plain: true } if words.contains(&text.as_str()))
+        matches!(&self.value, Value::Scalar { text, plain: true } if text.is_empty())
     }
 
-    /// The items of a sequence.
-    pub(super) fn items(&self) -> Option<&[Rc<Node>]> {
+    /// The text of a scalar.
+    pub(super) fn scalar(&self) -> Option<&str> {
         match &self.value {
-            Value::Sequence(items) => Some(items),
+            Value::Scalar { text, .. } => Some(text),
             _ => None,
         }
     }
 
-    /// The entries of a mapping, those that it merges in (`<<: *other`) included; its own come first and
-    /// win. `None` if it is no mapping.
-    pub(super) fn entries(&self) -> Option<Vec<(&str, &Rc<Node>)>> {
-        let Value::Mapping(pairs) = &self.value else { return None };
-        let mut found = Vec::new();
-        let mut names = HashSet::new();
+    /// The entries of a mapping, those that it merges in (`<<: *other`) included; its own come first and win.
+    /// Looking at each is taken off `budget`.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be merged.
+    pub(super) fn entries(&self, budget: &mut usize) -> Result<Vec<Entry<'_>>, Malformed> {
+        let mut collected = Collected { entries: Vec::new(), names: HashSet::new(), budget };
         let mut visited = HashSet::new();
-        collect(pairs, &mut found, &mut names, &mut visited);
-        Some(found)
+        if let Value::Mapping(pairs) = &self.value {
+            collected.collect(pairs, &mut visited)?;
+        }
+        Ok(collected.entries)
     }
-
-    /// The value of a mapping's key.
-    pub(super) fn get(&self, key: &str) -> Option<&Rc<Node>> {
-        self.entries()?.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value)
-    }
-}
-
-/// A whole number as Compose's YAML has it: YAML 1.2, and the octal numbers of YAML 1.1.
-fn integer(text: &str) -> Option<i64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let digits = digits.replace('_', "");
-    if !digits.starts_with(|first: char| first.is_ascii_digit()) {
-        return None;
-    }
-    let (radix, digits) = match digits.get(..2) {
-        Some("0x") => (16, digits.get(2..)?),
-        Some("0o") => (8, digits.get(2..)?),
-        Some("0b") => (2, digits.get(2..)?),
-        Some(two) if two.starts_with('0') => (8, digits.get(1..)?),
-        _ => (10, digits.as_str()),
-    };
-    i64::from_str_radix(digits, radix).ok()?.checked_mul(sign)
 }
 
 type Pairs = [(Rc<Node>, Rc<Node>)];
 
-fn collect<'a>(
-    pairs: &'a Pairs,
-    found: &mut Vec<(&'a str, &'a Rc<Node>)>,
-    names: &mut HashSet<&'a str>,
-    visited: &mut HashSet<*const Node>,
-) {
-    let is_merge =
-        |key: &Node| matches!(&key.value, Value::Scalar { text, plain: true } if text == "<<");
-    for (key, value) in pairs.iter().filter(|(key, _)| !is_merge(key)) {
-        if let Value::Scalar { text, .. } = &key.value
-            && names.insert(text)
-        {
-            found.push((text, value));
-        }
-    }
-    for (_, merged) in pairs.iter().filter(|(key, _)| is_merge(key)) {
-        let each = merged.items().unwrap_or(std::slice::from_ref(merged));
-        for node in each {
-            // What has been merged once adds nothing, and aliases could make it come up without end.
-            if visited.insert(Rc::as_ptr(node))
-                && let Value::Mapping(pairs) = &node.value
-            {
-                collect(pairs, found, names, visited);
+struct Collected<'a, 'b> {
+    entries: Vec<Entry<'a>>,
+    names: HashSet<&'a str>,
+    budget: &'b mut usize,
+}
+
+impl<'a> Collected<'a, '_> {
+    fn collect(
+        &mut self,
+        pairs: &'a Pairs,
+        visited: &mut HashSet<*const Node>,
+    ) -> Result<(), Malformed> {
+        *self.budget = self.budget.saturating_sub(pairs.len());
+        let is_merge =
+            |key: &Node| matches!(&key.value, Value::Scalar { text, plain: true } if text == "<<");
+        for (key, value) in pairs.iter().filter(|(key, _)| !is_merge(key)) {
+            match &key.value {
+                Value::Scalar { text, .. } if !self.names.insert(text) => {}
+                _ => self.entries.push((key, value)),
             }
         }
+        for (key, merged) in pairs.iter().filter(|(key, _)| is_merge(key)) {
+            let each = match &merged.value {
+                Value::Sequence(items) => items.as_slice(),
+                _ => std::slice::from_ref(merged),
+            };
+            *self.budget = self.budget.saturating_sub(each.len());
+            for node in each {
+                let Value::Mapping(pairs) = &node.value else {
+                    let reason = "<<: neither a mapping nor a list of mappings".to_owned();
+                    return Err(Malformed { line: key.line, reason });
+                };
+                // What has been merged once adds nothing, and aliases could make it come up without end.
+                if *self.budget > 0 && visited.insert(Rc::as_ptr(node)) {
+                    self.collect(pairs, visited)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -168,7 +154,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 let value =
                     Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
-                self.add(Node { line, tag: tag.map(|tag| name(&tag)), value }, anchor);
+                self.add(Node { line, tag: tag.map(|tag| name(&tag)), value, height: 0 }, anchor);
             }
             Event::SequenceStart(anchor, tag) => self.begin(line, anchor, tag.as_deref(), false)?,
             Event::MappingStart(anchor, tag) => self.begin(line, anchor, tag.as_deref(), true)?,
@@ -207,8 +193,13 @@ impl Builder {
         let Some(Open { line, anchor, tag, children, is_mapping }) = self.open.pop() else {
             return Ok(());
         };
+        let height = 1 + children.iter().map(|child| child.height).max().unwrap_or_default();
+        if height > HEIGHT {
+            let reason = format!("nested more than {HEIGHT} levels deep by aliases");
+            return Err(Malformed { line, reason });
+        }
         let value = if is_mapping { mapping(children)? } else { Value::Sequence(children) };
-        self.add(Node { line, tag, value }, anchor);
+        self.add(Node { line, tag, value, height }, anchor);
         Ok(())
     }
 
@@ -235,7 +226,6 @@ fn mapping(children: Vec<Rc<Node>>) -> Result<Value, Malformed> {
     let mut names = HashSet::new();
     while let (Some(key), Some(value)) = (children.next(), children.next()) {
         if let Value::Scalar { text, .. } = &key.value
-            && text != "<<"
             && !names.insert(text.clone())
         {
             let reason = format!("the key {} is given twice", text.escape_debug());

@@ -35,6 +35,7 @@ fn mistakes_are_told_with_file_and_line() -> Result<()> {
     expect![[r#"
         a.yaml:3: service web: ovs.ip_address=10.0.0.300/24: not an address with prefix length, such as 192.168.1.100/24
         b.yaml:5: service web: ovs.vlan=5000: not a number between 1 and 4094
+        read: .env
         2 of 2 services have labels ovs.…: 2 mistakes
         [3]
     "#]]
@@ -49,6 +50,24 @@ fn mistakes_are_told_with_file_and_line() -> Result<()> {
               "line": 5,
               "service": "web",
               "message": "ovs.vlan=5000: not a number between 1 and 4094"
+            }
+          ],
+          "warnings": [],
+          "projects": [
+            {
+              "files": [
+                "b.yaml"
+              ],
+              "read": [
+                ".env",
+                "b.yaml"
+              ],
+              "labels": {
+                "web": {
+                  "ovs.ip_address": "10.0.0.1/24",
+                  "ovs.vlan": "5000"
+                }
+              }
             }
           ]
         }

@@ -8,7 +8,7 @@ use crate::program::{command, run};
 fn a_wrong_command_line_is_told_with_status_2() {
     for (args, told) in [
         (&["chekc", "x"][..], "a similar subcommand exists: 'check'"),
-        (&["check"], "the following required arguments were not provided"),
+        (&["explain"], "the following required arguments were not provided"),
         (&["check", "--output", "yaml", "x"], "invalid value 'yaml' for '--output <OUTPUT>'"),
         (&["completions", "cobol"], "invalid value 'cobol'"),
         (&["run", "--datapath-type", "kernel"], "not one of auto, system, netdev"),

@@ -2,5 +2,6 @@
 
 mod check;
 mod complaints;
+mod compose;
 mod help;
 mod program;
