@@ -9,6 +9,7 @@ use tracing::{debug, info};
 use crate::error_chain::chain;
 use crate::failpoint;
 use crate::links::{self, Links};
+use crate::netlink::Adoption;
 use crate::openflow::{self, OpenFlow};
 use crate::switch::{self, Switch};
 
@@ -121,6 +122,30 @@ impl World {
                     let _ = self.openflow.forget(bridge, number).await;
                 }
                 added?;
+                port
+            }
+            Step::AdoptPort {
+                bridge,
+                port,
+                key,
+                container_name,
+                start,
+                changes,
+                leases,
+                mtu,
+                tx_checksum_offload,
+            } => {
+                let adoption = Adoption {
+                    name: port.clone(),
+                    key: key.clone(),
+                    start: start.clone(),
+                    mtu: *mtu,
+                    tx_checksum_offload: *tx_checksum_offload,
+                };
+                self.links.adopt(adoption, subject.pid()?).await?;
+                failpoint::boundary();
+                let ids = switch::Ids { key, container_name, start };
+                self.switch.adopt_port(bridge, port, &ids, changes, leases).await?;
                 port
             }
             Step::SetPort { bridge, port, key, changes } => {

@@ -87,6 +87,12 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) image_labels: Option<ImageLabels>,
 
+    /// Take over, as they are, ports that ovs-docker or the Go version made, where labels ask for the same
+    /// [default: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(default, deserialize_with = "parsed")]
+    pub(crate) adopt: Option<bool>,
+
     /// Addresses for `ovs.ip_address=auto`. In the file alone.
     #[arg(skip)]
     pub(crate) pools: Option<Vec<PoolEntry>>,
@@ -148,6 +154,7 @@ pub(crate) struct Config {
     pub(crate) mirror_ports: Names,
     pub(crate) port_security: Names,
     pub(crate) image_labels: ImageLabels,
+    pub(crate) adopt: bool,
     pub(crate) pools: Vec<Pool>,
     pub(crate) policy: Policy,
     pub(crate) resync_interval: Seconds,
@@ -248,6 +255,7 @@ impl Config {
             port_security: given.port_security.unwrap_or_default(),
             image_labels: given.image_labels.unwrap_or(ImageLabels::Ignore),
             mirror_ports: given.mirror_ports.unwrap_or_default(),
+            adopt: given.adopt.unwrap_or(false),
             resync_interval: given.resync_interval.unwrap_or(Seconds(300)),
             detach_on_exit: given.detach_on_exit.unwrap_or(false),
             wait_for_services: given.wait_for_services.unwrap_or(false),
@@ -271,6 +279,7 @@ impl Options {
             datapath_type: self.datapath_type.or(under.datapath_type),
             port_security: self.port_security.or(under.port_security),
             image_labels: self.image_labels.or(under.image_labels),
+            adopt: self.adopt.or(under.adopt),
             pools: self.pools.or(under.pools),
             policy: self.policy.or(under.policy),
             mirror_ports: self.mirror_ports.or(under.mirror_ports),

@@ -219,6 +219,7 @@ pub(crate) fn settings(config: &Config) -> anyhow::Result<Settings> {
             pools: config.pools.clone(),
             trust_image_labels: config.image_labels == ImageLabels::Trust,
             policy: config.policy.clone(),
+            adopt: config.adopt,
         },
         resync_interval: Some(Duration::from_secs(config.resync_interval.0))
             .filter(|interval| !interval.is_zero()),

@@ -10,7 +10,7 @@ use port_plan::{
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::netlink::{self, Connection, Created, Ears, News, Wanted, Worker};
+use crate::netlink::{self, Adoption, Connection, Created, Ears, News, Wanted, Worker};
 use crate::netns;
 
 /// Why a link could not be made, deleted or listed.
@@ -59,6 +59,17 @@ pub(crate) struct Links {
     deleting: Semaphore,
     /// For namespaces that are open while their work waits for the worker.
     namespaces: Semaphore,
+}
+
+/// What there is of a container in the kernel.
+#[derive(Default)]
+pub(crate) struct Looked {
+    /// Its links that bear our mark.
+    pub(crate) links: Vec<ObservedLink>,
+    /// The interfaces at their other ends, and at those of the following.
+    pub(crate) interfaces: BTreeMap<LinkName, ObservedInterface>,
+    /// Links of others whose other end is an interface of the container, and its name.
+    pub(crate) foreign_ends: BTreeMap<LinkName, LinkName>,
 }
 
 type Known = HashMap<ContainerId, Vec<ObservedLink>>;
@@ -121,17 +132,19 @@ impl Links {
     }
 
     /// The links of a running container that are still there, and how the interfaces are at their other ends
-    /// that it is to have.
+    /// that it is to have. `foreign` are links of others that may have their other ends in the container, each with the
+    /// interface that it would be.
     pub(crate) async fn look(
         &self,
         container: &ContainerId,
         pid: u32,
         start: &Start,
         mut wanted: Vec<Wanted>,
-    ) -> Result<(Vec<ObservedLink>, BTreeMap<LinkName, ObservedInterface>), Error> {
+        foreign: Vec<(LinkName, LinkName)>,
+    ) -> Result<Looked, Error> {
         let believed = self.believed(container);
-        if believed.is_empty() {
-            return Ok((believed, BTreeMap::new()));
+        if believed.is_empty() && foreign.is_empty() {
+            return Ok(Looked::default());
         }
         let (known, container, start) = (Arc::clone(&self.known), container.clone(), start.clone());
         let look = move |host: &mut Connection| -> Result<_, Error> {
@@ -141,15 +154,34 @@ impl Links {
             }
             let there = |link: &ObservedLink| !missing.contains(&link.name);
             let links: Vec<_> = believed.into_iter().filter(there).collect();
+            let mut looked = Looked { links, ..Looked::default() };
+            let mut opened = None;
+            if !foreign.is_empty() {
+                let netns = opened.insert(netns::of_container(pid, &container)?);
+                let ends = netlink::ends(host, foreign, netns)?;
+                for (_, interface) in &ends {
+                    // What differs is to be said.
+                    match wanted.iter_mut().find(|wanted| wanted.name == *interface) {
+                        Some(wanted) => wanted.all = true,
+                        None => wanted.push(Wanted::unknown(interface.clone())),
+                    }
+                }
+                looked.foreign_ends = ends.into_iter().collect();
+            }
             // A link of another start lies in another namespace; without one, there is nothing to see.
             wanted.retain(|wanted| {
-                links.iter().any(|link| link.interface == wanted.name && link.start == start)
+                let mut ours = looked.links.iter();
+                ours.any(|link| link.interface == wanted.name && link.start == start)
+                    || looked.foreign_ends.values().any(|interface| *interface == wanted.name)
             });
-            if wanted.is_empty() {
-                return Ok((links, BTreeMap::new()));
+            if !wanted.is_empty() {
+                let netns = match opened {
+                    Some(netns) => netns,
+                    None => netns::of_container(pid, &container)?,
+                };
+                looked.interfaces = netlink::observe(&wanted, &netns)?;
             }
-            let netns = netns::of_container(pid, &container)?;
-            Ok((links, netlink::observe(&wanted, &netns)?))
+            Ok(looked)
         };
         // Refused work is no failure of the worker's.
         self.visitor.run(move |host| Ok(look(host))).await?
@@ -175,6 +207,23 @@ impl Links {
             Ok(created)
         };
         Ok(self.worker.run(create).await?)
+    }
+
+    /// Makes a link ours that somebody else made.
+    pub(crate) async fn adopt(&self, adoption: Adoption, pid: u32) -> Result<(), Error> {
+        let _permit = self.namespaces.acquire().await?;
+        let netns = netns::of_container(pid, &adoption.key.container)?;
+        let known = Arc::clone(&self.known);
+        let adopt = move |host: &mut Connection| {
+            netlink::adopt(host, &adoption, &netns)?;
+            let Adoption { name, key, start, .. } = adoption;
+            let mut known = lock(&known);
+            let links = known.entry(key.container).or_insert_with(|| Vec::with_capacity(1));
+            links.retain(|link| link.name != name);
+            links.push(ObservedLink { name, interface: key.interface, start });
+            Ok(())
+        };
+        Ok(self.worker.run(adopt).await?)
     }
 
     /// Puts the container's end of a link right.

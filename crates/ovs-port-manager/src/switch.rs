@@ -2,6 +2,7 @@
 //!
 //! Rows become what the planner observes, steps become transactions. Nothing is decided here.
 
+mod adopt;
 mod by_hand;
 mod columns;
 mod inventory;
@@ -28,6 +29,7 @@ pub(crate) use inventory::Inventory;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {
+    pub(super) const ADOPTED_MAC: &str = "adopted_mac";
     pub(super) const CONTAINER_ID: &str = "container_id";
     pub(super) const CONTAINER_IFACE: &str = "container_iface";
     pub(super) const CONTAINER_NAME: &str = "container_name";
@@ -385,7 +387,11 @@ fn observed(
             interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
         },
         start: ids.get(key::CONTAINER_START).map(|start| start.as_str().into()),
-        owner: if is_ours(ids) { Owner::Us } else { Owner::Other },
+        owner: match () {
+            () if is_ours(ids) => Owner::Us,
+            () if is_by_hand(ids) => Owner::Command,
+            () => Owner::Other,
+        },
         config: columns::read(replica, port, interface),
     })
 }

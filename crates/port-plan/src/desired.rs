@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::adopt::Difference;
 use crate::container::{Container, Network, Start, State};
 use crate::labels::{self, Addressing, Mistake, Wanted};
 use crate::link_name::LinkName;
@@ -48,7 +49,12 @@ pub enum Refusal {
     /// It shares another container's network namespace.
     ContainerNetwork(String),
     /// Somebody else has made a port for the same interface.
-    ForeignPort(String),
+    ForeignPort {
+        /// Its name.
+        port: LinkName,
+        /// What keeps it from being taken over, besides that this is not switched on.
+        difference: Option<Difference>,
+    },
     /// The configuration allows no mirror to this port.
     MirrorPort(LinkName),
     /// All its labels are from its image, and the configuration does not trust those.
@@ -165,7 +171,12 @@ fn admit(
             addresses
         }
     };
-    let spec = port(container, start, rules, wanted, addresses);
+    let key = PortKey { container: container.id.clone(), interface: wanted.interface.clone() };
+    let kept = registry.kept_mac(&key, start).filter(|_| wanted.mac.is_none());
+    let mut spec = port(container, start, rules, wanted, addresses);
+    if let Some(mac) = kept {
+        spec.keep_mac(mac);
+    }
     registry.claim(&spec).map_err(Refusal::Taken)?;
     Ok(spec)
 }
@@ -252,6 +263,7 @@ fn port(
         Some(first) => MacAddress::derive(&bridge, vlan, &first.addr()),
         None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.identity())),
     };
+    let mac_given = mac.is_some();
     let mac = mac.unwrap_or_else(derived);
     let secured = rules.port_security.contains(&bridge);
     PortSpec {
@@ -271,9 +283,12 @@ fn port(
             mirror,
             addresses: addresses.clone(),
             mac: Some(mac),
+            kept_mac: None,
         },
         secured,
         mac,
+        mac_given,
+        adopt: rules.adopt,
         mtu,
         addresses,
         detect_duplicates: addressing != Addressing::Auto,
@@ -319,11 +334,27 @@ impl fmt::Display for Refusal {
                  container is removed"
             ),
             Self::Misfit(problem) => f.write_str(problem),
-            Self::ForeignPort(port) => write!(
-                f,
-                "port {port} was made for the same interface by somebody else; remove it \
-                 (ovs-vsctl del-port {port}) or the labels"
-            ),
+            Self::ForeignPort { port, difference } => {
+                let remove =
+                    format!("(ovs-vsctl del-port {port}; ip link delete {port}) or the labels");
+                match difference {
+                    Some(Difference::ByCommand) => write!(
+                        f,
+                        "port {port} was made for the same interface by the command add-port; remove it \
+                         (ovs-port-manager del-port) or the labels"
+                    ),
+                    None => write!(
+                        f,
+                        "port {port} was made for the same interface by somebody else; set adopt: true to take it \
+                         over as it is, or remove it {remove}"
+                    ),
+                    Some(difference) => write!(
+                        f,
+                        "port {port} was made for this container by somebody else and cannot be taken over: \
+                         {difference}; remove it {remove}"
+                    ),
+                }
+            }
         }
     }
 }

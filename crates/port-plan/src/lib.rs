@@ -9,6 +9,7 @@
 //! This crate does no IO, reads no clock and knows no socket: everything it is told comes in as plain
 //! data, and everything it answers is plain data with one text form. Its `Cargo.toml` proves it.
 
+mod adopt;
 mod by_hand;
 mod container;
 mod desired;
@@ -33,6 +34,7 @@ mod step;
 mod trunks;
 mod vlan;
 
+pub use adopt::Difference;
 pub use by_hand::{ByHandPort, clear};
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
 pub use desired::{Desired, DesiredPorts, Refusal};

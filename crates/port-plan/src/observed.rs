@@ -16,7 +16,8 @@ use crate::spec::{Datapath, PortKey};
 pub struct Observed {
     /// The datapaths of those bridges that the container wants and that exist.
     pub bridges: BTreeMap<LinkName, Datapath>,
-    /// The ports whose `external_ids:container_id` is the container's, whoever made them.
+    /// The ports whose `external_ids:container_id` is the container's, whoever made them; of others, also those that
+    /// bear its name or the beginning of its id, if they are in `foreign_ends`.
     pub ports: Vec<ObservedPort>,
     /// The links in the host's namespace that bear our mark for the container.
     pub links: Vec<ObservedLink>,
@@ -25,6 +26,8 @@ pub struct Observed {
     /// The interfaces that the container wants, seen from inside the container; none where nobody looked,
     /// because there is no link of ours that it could be the end of.
     pub interfaces: BTreeMap<LinkName, ObservedInterface>,
+    /// The ports of others whose link has its other end in the container, as the kernel has it, and that end's name.
+    pub foreign_ends: BTreeMap<LinkName, LinkName>,
 }
 
 /// An interface inside a container.
@@ -95,7 +98,9 @@ pub enum LeftoverRow {
 pub enum Owner {
     /// This program: the port may be changed and deleted.
     Us,
-    /// Anybody else: the port is never touched.
+    /// A command of this program, for a container without labels: the port goes with its container.
+    Command,
+    /// Anybody else: the port is never touched, unless it is taken over.
     Other,
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
+use crate::adopt;
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
 use crate::observed::{Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
@@ -89,7 +90,11 @@ impl<'a> There<'a> {
     fn of(interface: &LinkName, observed: &'a Observed) -> Self {
         Self {
             ports: ours(observed).filter(|port| port.key.interface == *interface).collect(),
-            links: observed.links.iter().filter(|link| link.interface == *interface).collect(),
+            links: observed
+                .links
+                .iter()
+                .filter(|link| link.interface == *interface && !is_foreign(link, observed))
+                .collect(),
             leftovers: observed
                 .leftovers
                 .iter()
@@ -118,10 +123,14 @@ fn detach(interface: LinkName, there: &There<'_>) -> PortPlan {
 fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
     let interface = spec.key.interface.clone();
     let kept = there.ports.iter().copied().find(|port| serves(port, spec, there));
-    if let (None, Some(port)) = (kept, foreign(spec, there.observed)) {
-        let refusal = Some(Refusal::ForeignPort(port.name.to_string()));
-        return PortPlan { refusal, ..detach(interface, there) };
-    }
+    let adopted = match adopt::foreign(spec, there.observed).filter(|_| kept.is_none()) {
+        Some((port, None)) if spec.adopt => Some(port),
+        Some((port, difference)) => {
+            let refusal = Some(Refusal::ForeignPort { port: port.name.clone(), difference });
+            return PortPlan { refusal, ..detach(interface, there) };
+        }
+        None => None,
+    };
     let spare = there.ports.iter().copied().filter(|port| Some(*port) != kept);
     let mut steps: Vec<Step> = there.tidy_up().chain(spare.map(del_port)).collect();
 
@@ -132,12 +141,16 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
     let (before, after): (Vec<_>, Vec<_>) = spare.partition(|link| link.start == spec.start);
 
     steps.extend(before.into_iter().map(del_link));
-    let placed = match kept {
-        Some(port) => {
+    let placed = match (kept, adopted) {
+        (Some(port), _) => {
             steps.extend(repair(port, spec, there));
             Placed { port: port.name.clone(), fresh: false }
         }
-        None => {
+        (None, Some(port)) => {
+            steps.extend(adopt(port, spec, there));
+            Placed { port: port.name.clone(), fresh: false }
+        }
+        (None, None) => {
             let port = unused_name(spec, there.observed, salt);
             steps.extend(add(spec, &port, there.observed));
             Placed { port, fresh: true }
@@ -149,9 +162,9 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
     PortPlan { interface, steps, placed: Some(placed), refusal: None }
 }
 
-/// A port that somebody else made for the interface that the container wants.
-fn foreign<'a>(spec: &PortSpec, observed: &'a Observed) -> Option<&'a ObservedPort> {
-    observed.ports.iter().find(|port| port.owner == Owner::Other && port.key == spec.key)
+/// The link of a port that is somebody else's, half taken over.
+fn is_foreign(link: &ObservedLink, observed: &Observed) -> bool {
+    observed.ports.iter().any(|port| port.owner != Owner::Us && port.name == link.name)
 }
 
 /// The port serves this start of the container as it is, or with other settings.
@@ -201,6 +214,23 @@ fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Optio
     })
 }
 
+/// Takes over a port that somebody else made, and puts right what is not as it is to be.
+fn adopt(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> {
+    let adopt = Step::AdoptPort {
+        bridge: port.bridge.clone(),
+        port: port.name.clone(),
+        key: spec.key.clone(),
+        container_name: spec.container_name.clone(),
+        start: spec.start.clone(),
+        changes: spec.config.changes_from(&port.config),
+        leases: spec.leases(),
+        mtu: spec.mtu,
+        tx_checksum_offload: datapath(spec, there.observed) == Datapath::System,
+    };
+    let link = repair_link(port, spec, there).filter(|repair| !repair.is_empty());
+    [adopt].into_iter().chain(link.map(Step::SetLink)).collect()
+}
+
 fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
     let PortSpec {
         key,
@@ -211,6 +241,8 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         config,
         secured: _,
         mac,
+        mac_given: _,
+        adopt: _,
         mtu,
         addresses,
         detect_duplicates,

@@ -34,6 +34,9 @@ pub struct PortConfig {
     pub addresses: Vec<IpNet>,
     /// The MAC address that it holds (`external_ids:mac_address` of the Interface).
     pub mac: Option<MacAddress>,
+    /// The MAC address that it had when its port was taken over, and keeps in this start of its container
+    /// (`external_ids:adopted_mac` of the Interface).
+    pub kept_mac: Option<MacAddress>,
 }
 
 /// One of the settings of a port's rows.
@@ -59,6 +62,8 @@ pub enum PortColumn {
     Addresses(Vec<IpNet>),
     /// See [`PortConfig::mac`].
     Mac(Option<MacAddress>),
+    /// See [`PortConfig::kept_mac`].
+    KeptMac(Option<MacAddress>),
 }
 
 impl PortConfig {
@@ -75,6 +80,7 @@ impl PortConfig {
             mirror,
             addresses,
             mac,
+            kept_mac,
         } = self;
         vec![
             PortColumn::Tag(*tag),
@@ -87,6 +93,7 @@ impl PortConfig {
             PortColumn::Mirror(mirror.clone()),
             PortColumn::Addresses(addresses.clone()),
             PortColumn::Mac(*mac),
+            PortColumn::KeptMac(*kept_mac),
         ]
     }
 
@@ -108,7 +115,7 @@ impl PortConfig {
 impl PortColumn {
     /// It tells whose port it is and changes nothing of what the port does.
     pub fn is_mark(&self) -> bool {
-        matches!(self, Self::Addresses(_) | Self::Mac(_))
+        matches!(self, Self::Addresses(_) | Self::Mac(_) | Self::KeptMac(_))
     }
 }
 
@@ -135,6 +142,7 @@ impl fmt::Display for PortColumn {
                 write!(f, "external_ids:ip_address={}", addresses.join(","))
             }
             Self::Mac(mac) => write!(f, "external_ids:mac_address={}", OrNone(mac.as_ref())),
+            Self::KeptMac(mac) => write!(f, "external_ids:adopted_mac={}", OrNone(mac.as_ref())),
             Self::Mirror(output) => write!(f, "mirror={}", OrNone(output.as_ref())),
         }
     }

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::container::ContainerId;
+use crate::container::{ContainerId, Start};
 use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
@@ -64,6 +64,8 @@ pub struct Registry {
     /// Addresses that are kept for containers that exist, whether they run or not.
     leases: BTreeMap<Claim, Holder>,
     waiting: BTreeMap<Awaited, Vec<ContainerId>>,
+    /// MAC addresses that interfaces keep in one start of their containers.
+    kept_macs: BTreeMap<PortKey, (Start, MacAddress)>,
 }
 
 /// What somebody waits for.
@@ -81,6 +83,9 @@ impl Registry {
         let addresses = port.config.addresses.iter().map(ipnet::IpNet::addr);
         let claims = claims(&port.bridge, port.config.tag, addresses, port.config.mac);
         let holder = Holder { key: port.key.clone(), container_name: container_name.into() };
+        if let (Some(start), Some(mac)) = (&port.start, port.config.kept_mac) {
+            self.kept_macs.insert(port.key.clone(), (start.clone(), mac));
+        }
         for claim in claims {
             if !self.holders.contains_key(&claim) {
                 self.take(claim, holder.clone());
@@ -131,6 +136,30 @@ impl Registry {
             self.learn_lease(lease);
         }
         Ok(())
+    }
+
+    /// Lets an interface keep a MAC address in this start of its container, instead of the one that it would get.
+    ///
+    /// # Errors
+    ///
+    /// Who holds it.
+    pub(crate) fn keep_mac(&mut self, spec: &PortSpec, mac: MacAddress) -> Result<(), Conflict> {
+        let claim = Claim::Mac { bridge: spec.bridge.clone(), mac };
+        if let Some(holder) = self.holder(&claim).filter(|holder| holder.key != spec.key) {
+            let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
+            self.wait(Awaited::Claim(claim), &spec.key.container);
+            return Err(conflict);
+        }
+        let container_name = spec.container_name.clone();
+        self.take(claim, Holder { key: spec.key.clone(), container_name });
+        self.kept_macs.insert(spec.key.clone(), (spec.start.clone(), mac));
+        Ok(())
+    }
+
+    /// The MAC address that an interface keeps in this start of its container.
+    pub(crate) fn kept_mac(&self, key: &PortKey, start: &Start) -> Option<MacAddress> {
+        let (of, mac) = self.kept_macs.get(key)?;
+        (of == start).then_some(*mac)
     }
 
     fn take(&mut self, claim: Claim, holder: Holder) {
@@ -213,6 +242,7 @@ impl Registry {
 
     /// A container has ended and waits for nothing any more.
     pub fn leave(&mut self, container: &ContainerId) {
+        self.kept_macs.retain(|key, _| key.container != *container);
         self.waiting.retain(|_, waiting| {
             waiting.retain(|one| one != container);
             !waiting.is_empty()

@@ -23,6 +23,8 @@ pub struct Rules {
     pub trust_image_labels: bool,
     /// Who may ask for what.
     pub policy: Policy,
+    /// Whether ports that others made are taken over where they are what a container is to have.
+    pub adopt: bool,
 }
 
 impl Rules {
@@ -35,6 +37,7 @@ impl Rules {
             pools: Vec::new(),
             trust_image_labels: false,
             policy: Policy::default(),
+            adopt: false,
         }
     }
 }

@@ -106,6 +106,13 @@ impl PortSpec {
         !self.addresses.is_empty()
     }
 
+    /// Keeps the MAC address that its interface had when it was taken over.
+    pub(crate) fn keep_mac(&mut self, mac: MacAddress) {
+        self.mac = mac;
+        self.config.mac = Some(mac);
+        self.config.kept_mac = Some(mac);
+    }
+
     /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
     pub fn awaits_detection(&self) -> bool {
         self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())
@@ -131,6 +138,10 @@ pub struct PortSpec {
     pub secured: bool,
     /// The interface's MAC address.
     pub mac: MacAddress,
+    /// Whether a label gives it.
+    pub mac_given: bool,
+    /// Whether a port that somebody else made may be taken over.
+    pub adopt: bool,
     /// The interface's MTU in bytes; the kernel's default if `None`.
     pub mtu: Option<u16>,
     /// The interface's addresses; none for a container that sees to that itself.

@@ -55,6 +55,27 @@ pub enum Step {
         /// The addresses to be kept for the container.
         leases: Vec<Lease>,
     },
+    /// Take over a port that somebody else made, as it is: mark its link, then its rows, in one transaction.
+    AdoptPort {
+        /// The bridge that it is on.
+        bridge: LinkName,
+        /// The port, which keeps its name.
+        port: LinkName,
+        /// Whose port it becomes.
+        key: PortKey,
+        /// The container's name.
+        container_name: Arc<str>,
+        /// Which start of the container it serves.
+        start: Start,
+        /// The columns that change, with their new values.
+        changes: Vec<PortColumn>,
+        /// The addresses to be kept for the container.
+        leases: Vec<Lease>,
+        /// The MTU of the link's end in the host, if it is to have one.
+        mtu: Option<u16>,
+        /// As in [`LinkSpec`].
+        tx_checksum_offload: bool,
+    },
     /// Put right what has changed of a port's rows, in one transaction.
     SetPort {
         /// The bridge that it is on.
@@ -134,6 +155,7 @@ impl Step {
         match self {
             Self::AddBridge { .. }
             | Self::AddPort { .. }
+            | Self::AdoptPort { .. }
             | Self::SetPort { .. }
             | Self::Destroy(_)
             | Self::DelPort { .. } => true,
@@ -196,6 +218,12 @@ impl fmt::Display for Step {
                     write!(f, " meter={rate},burst={burst}")?;
                 }
                 if guards.rules.is_empty() { Ok(()) } else { f.write_str(" port-security=on") }
+            }
+            Self::AdoptPort { bridge, port, key, changes, tx_checksum_offload, .. } => {
+                write!(f, "adopt-port {bridge} {port} peer={}", key.interface)?;
+                let mut changes = changes.iter().filter(|column| !column.is_mark());
+                changes.try_for_each(|column| write!(f, " {column}"))?;
+                if *tx_checksum_offload { Ok(()) } else { f.write_str(" tx-checksum=off") }
             }
             Self::SetPort { bridge: _, port, key: _, changes } => {
                 write!(f, "set-port {port}")?;

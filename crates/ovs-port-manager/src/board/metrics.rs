@@ -118,6 +118,7 @@ impl Metrics {
         let kind = match step {
             Step::AddBridge { .. } => "add-br",
             Step::AddLink(_) => "add-link",
+            Step::AdoptPort { .. } => "adopt-port",
             Step::SetLink(_) => "set-link",
             Step::DelLink { .. } => "del-link",
             Step::AddPort { .. } => "add-port",
@@ -147,7 +148,7 @@ impl Metrics {
                 let reason = match refusal {
                     Refusal::HostNetwork => "host_network",
                     Refusal::ContainerNetwork(_) => "container_network",
-                    Refusal::ForeignPort(_) => "foreign_port",
+                    Refusal::ForeignPort { .. } => "foreign_port",
                     Refusal::MirrorPort(_) => "mirror_port",
                     Refusal::ImageLabels(_) => "image_labels",
                     Refusal::Policy(_) => "policy",

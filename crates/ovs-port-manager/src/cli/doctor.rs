@@ -1,11 +1,12 @@
 //! `doctor`: what could keep containers from their ports, and what to do about it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use anstyle::AnsiColor;
 use clap::Args;
-use port_plan::{ContainerId, Datapath, Step};
+use port_plan::{ContainerId, Datapath, PortPlan, Refusal, Step};
 use serde::Serialize;
 
 use super::Outcome;
@@ -309,9 +310,12 @@ async fn ports(observer: &Observer, findings: &mut Findings) {
         Err(error) => return findings.problem("ports", chain(&error), ""),
     };
     let mut stale = 0;
+    // What becomes of ports of others.
+    let mut others = BTreeMap::new();
     for id in &containers {
         match observer.preview(id).await {
             Ok(preview) => {
+                others.extend(preview.plan.ports.iter().filter_map(becomes));
                 let steps = preview.plan.ports.iter().flat_map(|port| &port.steps);
                 for step in steps.filter(|step| removes(step)) {
                     stale += 1;
@@ -332,7 +336,19 @@ async fn ports(observer: &Observer, findings: &mut Findings) {
     if stale == 0 {
         findings.ok(about, "no rows and links of ours without their containers");
     }
-    foreign(observer, findings).await;
+    foreign(observer, &others, findings).await;
+}
+
+/// The port of somebody else's that a plan is about, and what the daemon does with it: an error says why it refuses it.
+fn becomes(plan: &PortPlan) -> Option<(String, Result<(), String>)> {
+    if let Some(Refusal::ForeignPort { port, .. }) = &plan.refusal {
+        let reason = plan.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
+        return Some((port.to_string(), Err(reason)));
+    }
+    plan.steps.iter().find_map(|step| match step {
+        Step::AdoptPort { port, .. } => Some((port.to_string(), Ok(()))),
+        _ => None,
+    })
 }
 
 fn removes(step: &Step) -> bool {
@@ -340,7 +356,11 @@ fn removes(step: &Step) -> bool {
 }
 
 /// Ports that look as if ovs-docker or an earlier program had made them.
-async fn foreign(observer: &Observer, findings: &mut Findings) {
+async fn foreign(
+    observer: &Observer,
+    others: &BTreeMap<String, Result<(), String>>,
+    findings: &mut Findings,
+) {
     let about = "others";
     let foreign = observer.world.switch.inventory().foreign;
     if foreign.is_empty() {
@@ -354,7 +374,20 @@ async fn foreign(observer: &Observer, findings: &mut Findings) {
         match observer.docker.find(word).await {
             Ok(Some(container)) if matches!(container.state, port_plan::State::Running { .. }) => {
                 let found = format!("{found}, which runs");
-                findings.ok(about, format!("{found}; it is left alone"));
+                match others.get(name) {
+                    Some(Ok(())) => {
+                        findings
+                            .ok(about, format!("{found}; the daemon takes it over when it runs"));
+                    }
+                    Some(Err(refusal)) => {
+                        findings.warning(
+                            about,
+                            format!("{found}, is in the way of its labels"),
+                            refusal,
+                        );
+                    }
+                    None => findings.ok(about, format!("{found}; it is left alone")),
+                }
             }
             Ok(_) => findings.warning(
                 about,

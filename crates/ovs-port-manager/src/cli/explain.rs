@@ -135,6 +135,8 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
         config,
         secured: _,
         mac,
+        mac_given: _,
+        adopt: _,
         mtu,
         addresses,
         detect_duplicates: _,

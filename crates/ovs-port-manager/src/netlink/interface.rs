@@ -38,6 +38,13 @@ pub(crate) struct Wanted {
     pub(crate) all: bool,
 }
 
+impl Wanted {
+    /// One that nothing is known of, and all is to be looked at.
+    pub(crate) fn unknown(name: LinkName) -> Self {
+        Self { name, addresses: Vec::new(), routes: Vec::new(), all: true }
+    }
+}
+
 /// Configures the end of a new pair, whose index need not be known.
 ///
 /// It comes up after its addresses, so that whoever waits for "up" finds it working. Returns the default
@@ -286,7 +293,10 @@ fn set_ipv6(
     Ok(())
 }
 
-fn switch_tx_checksum_off(connection: &Connection, name: &LinkName) -> Result<(), Error> {
+pub(super) fn switch_tx_checksum_off(
+    connection: &Connection,
+    name: &LinkName,
+) -> Result<(), Error> {
     ethtool::set_tx_checksum(connection.socket(), name, false)
         .map_err(Error::system(format!("switch transmit checksums off on {name}")))
 }

@@ -4,6 +4,7 @@
 //! functions block, each for about a millisecond, and are called on a plain thread: the [`Worker`]'s.
 
 mod address;
+mod adopt;
 mod announce;
 mod connection;
 mod counters;
@@ -17,6 +18,7 @@ mod worker;
 
 use std::io;
 
+pub(crate) use adopt::{Adoption, adopt, ends};
 pub(crate) use connection::Connection;
 pub(crate) use counters::{LinkNow, traffic};
 pub(crate) use interface::Wanted;

@@ -259,7 +259,10 @@ fn remove(name: &LinkName) -> Request {
 }
 
 /// Runs what follows inside the namespace, for good: the thread ends there.
-fn inside<T>(netns: &OwnedFd, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(super) fn inside<T>(
+    netns: &OwnedFd,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     crate::netns::enter(netns.as_fd())
         .map_err(Error::system("enter the container's network namespace"))?;
     work()

@@ -236,6 +236,8 @@ impl Listener {
         let (key, _) = mark::read(link.alias?)?;
         let container = key.container.clone();
         let index = link.peer;
+        // One that was taken over has been up before it was ours; a veth has a carrier while its other end is up.
+        let was_up = was_up || link.carrier;
         if let Some(nsid) = link.nsid {
             let ends = self.ends.entry(nsid).or_insert_with(|| Vec::with_capacity(1));
             // The number may be an ended namespace's, given to another container's.
@@ -257,6 +259,8 @@ impl Listener {
 struct Link<'a> {
     index: u32,
     up: bool,
+    /// It is up, and so is its other end.
+    carrier: bool,
     name: Option<&'a str>,
     alias: Option<&'a str>,
     /// The index of its other end.
@@ -269,9 +273,11 @@ impl<'a> Link<'a> {
     /// Reads a `struct ifinfomsg` and the attributes behind it (linux/rtnetlink.h).
     fn read(payload: &'a [u8]) -> Option<Self> {
         let word = |at: usize| payload.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+        let flags = word(8)?;
         let mut link = Self {
             index: word(4)?,
-            up: word(8)? & libc::IFF_UP.cast_unsigned() != 0,
+            up: flags & libc::IFF_UP.cast_unsigned() != 0,
+            carrier: flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
             ..Self::default()
         };
         for attribute in NlasIterator::new(payload.get(16..)?).map_while(Result::ok) {
@@ -295,6 +301,7 @@ impl<'a> Link<'a> {
         let mut link = Self {
             index: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
+            carrier: message.header.flags.contains(LinkFlags::LowerUp),
             ..Self::default()
         };
         for attribute in &message.attributes {

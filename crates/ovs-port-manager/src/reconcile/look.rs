@@ -17,7 +17,7 @@ use crate::apply::{self, Subject, World};
 use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
 use crate::gathering::{Coming, Gathering};
-use crate::links;
+use crate::links::{self, Looked};
 use crate::netlink::{self, Wanted};
 use crate::netns;
 
@@ -149,10 +149,11 @@ impl Observer {
             let _permit = self.inspections.acquire().await?;
             self.docker.inspect(id).await?
         };
-        let (desired, running) = self.desired(container.as_ref());
+        let (mut desired, running) = self.desired(container.as_ref());
         // Whoever asks is shown all addresses and routes.
         let all = |spec: &PortSpec| Wanted { all: true, ..wanted(spec) };
         let observed = self.observe(id, &desired, running.as_ref(), all).await?;
+        desired.keep_macs(&observed, &mut self.registry());
         let plan = plan(&desired, &observed, fastrand::u64(..));
         Ok(Preview { container, desired, observed, plan })
     }
@@ -175,7 +176,7 @@ impl Observer {
             Box::pin(self.docker.inspect(id)).await?
         };
         let inspected = since.elapsed();
-        let (desired, running) = self.desired(container.as_ref());
+        let (mut desired, running) = self.desired(container.as_ref());
         if let Some(container) = &container {
             seen.name = Arc::clone(&container.name);
             seen.service = container.labels.get(COMPOSE_SERVICE).cloned();
@@ -186,6 +187,7 @@ impl Observer {
         let exists = container.is_some();
         drop(container);
         let observed = self.observe(id, &desired, running.as_ref(), wanted).await?;
+        desired.keep_macs(&observed, &mut self.registry());
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
         debug!(container = id.short(), name = &*seen.name, steps, "planned\n{plan}");
@@ -332,19 +334,29 @@ impl Observer {
         let bridge =
             |spec: &PortSpec| Some((spec.bridge.clone(), self.world.switch.bridge(&spec.bridge)?));
         let bridges = desired.specs().iter().filter_map(bridge).collect();
-        let links = &self.world.links;
+        let (switch, links) = (&self.world.switch, &self.world.links);
+        let name = desired.specs().first().map(|spec| &*spec.container_name);
+        let mut foreign =
+            name.map(|name| switch.foreign_ports_of(container, name)).unwrap_or_default();
         // First, so that nothing can go unnoticed that is still seen now.
         desired.specs().iter().try_for_each(|spec| links.hear(spec))?;
-        let (links, interfaces) = match running {
+        let Looked { links, interfaces, foreign_ends } = match running {
             Some((pid, start)) => {
                 let wanted = desired.specs().iter().map(wanted).collect();
-                links.look(container, *pid, start, wanted).await?
+                let ends =
+                    foreign.iter().map(|port| (port.name.clone(), port.key.interface.clone()));
+                links.look(container, *pid, start, wanted, ends.collect()).await?
             }
-            None => (links.believed(container), BTreeMap::new()),
+            None => Looked { links: links.believed(container), ..Looked::default() },
         };
-        let ports = self.world.switch.ports_of(container);
-        let leftovers = self.world.switch.leftovers_of(container);
-        Ok(Observed { bridges, ports, links, leftovers, interfaces })
+        let mut ports = switch.ports_of(container);
+        foreign.retain(|port| {
+            foreign_ends.contains_key(&port.name)
+                && !ports.iter().any(|known| known.name == port.name)
+        });
+        ports.append(&mut foreign);
+        let leftovers = switch.leftovers_of(container);
+        Ok(Observed { bridges, ports, links, leftovers, interfaces, foreign_ends })
     }
 
     /// All containers that are to have something or that something is there for.

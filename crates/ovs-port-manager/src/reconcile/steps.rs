@@ -63,7 +63,7 @@ impl Steps<'_> {
                 Box::pin(self.take_together(step, add_port, alone, &mut outcome)).await;
                 continue;
             }
-            if matches!(step, Step::AddPort { .. } | Step::DelPort { .. })
+            if matches!(step, Step::AddPort { .. } | Step::AdoptPort { .. } | Step::DelPort { .. })
                 && let Some(coming) = coming.take()
             {
                 coming.arrive().await;

@@ -70,6 +70,10 @@ impl Columns {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                 self.marks.insert(key::IP_ADDRESS.to_owned(), addresses.join(","));
             }
+            PortColumn::KeptMac(mac) => {
+                let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();
+                self.marks.insert(key::ADOPTED_MAC.to_owned(), mac);
+            }
             PortColumn::Mac(mac) => {
                 let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();
                 self.marks.insert(key::MAC_ADDRESS.to_owned(), mac);
@@ -106,6 +110,7 @@ pub(super) fn read(replica: &Replica, port: &Port, interface: &Interface) -> Por
             .filter_map(|address| address.parse().ok())
             .collect(),
         mac: mark(key::MAC_ADDRESS).parse().ok(),
+        kept_mac: mark(key::ADOPTED_MAC).parse().ok(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
-use ovsdb::{Insert, Mutation, Ref, Replica, Transaction, Update, Uuid};
+use ovsdb::{Counted, Insert, Mutation, Ref, Replica, Transaction, Update, Uuid};
 use port_plan::{
     Kilobits, Lease, Leftover, LeftoverRow, LinkName, PortColumn, PortConfig, PortKey,
 };
@@ -61,14 +61,28 @@ impl Switch {
         key: &PortKey,
         changes: &[PortColumn],
     ) -> Result<(), Error> {
+        let mut tx = Transaction::new();
+        let ports = self.change(&mut tx, bridge, port, key, changes)?;
+        let reply = self.transact(tx, || format!("change port {port}")).await?;
+        if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
+    }
+
+    /// Adds what changes a port's settings to a transaction; returns the handle of what counts its row.
+    pub(super) fn change(
+        &self,
+        tx: &mut Transaction,
+        bridge: &LinkName,
+        port: &LinkName,
+        key: &PortKey,
+        changes: &[PortColumn],
+    ) -> Result<Counted, Error> {
         let Some(there) = self.client.read(|replica| Beside::of(replica, port)) else {
             return Err(Error::NoPort(port.clone()));
         };
-        let mut tx = Transaction::new();
         let Columns { port: mut columns, interface, egress_rate, mirror, marks } =
             Columns::of(changes);
         if let Some(rate) = egress_rate {
-            let row = rate.map(|rate| insert_qos(&mut tx, rate, key));
+            let row = rate.map(|rate| insert_qos(tx, rate, key));
             columns = columns.set(Port::QOS, row);
         }
         let ports = tx.update(Port::NAME.eq(port.as_str()), columns);
@@ -78,16 +92,15 @@ impl Switch {
             let _ = tx.mutate(named(), Mutation::put(Interface::EXTERNAL_IDS, [(key, value)]));
         }
         if egress_rate.is_some() {
-            there.delete_qos(&mut tx);
+            there.delete_qos(tx);
         }
         if let Some(output) = mirror {
-            there.delete_mirrors(&mut tx, bridge);
+            there.delete_mirrors(tx, bridge);
             if let Some(output) = output {
-                self.insert_mirror(&mut tx, bridge, port, there.port.into(), &output, key)?;
+                self.insert_mirror(tx, bridge, port, there.port.into(), &output, key)?;
             }
         }
-        let reply = self.transact(tx, || format!("change port {port}")).await?;
-        if reply.count(ports) == 0 { Err(Error::NoPort(port.clone())) } else { Ok(()) }
+        Ok(ports)
     }
 
     /// Takes a port off its bridge; the server then drops its rows. One that is gone is fine.
@@ -208,6 +221,6 @@ fn insert_qos(tx: &mut Transaction, rate: Kilobits, key: &PortKey) -> Ref<Qos> {
 
 /// Marks a port as one that does not outlive a reboot: `ovs-ctl start --delete-transient-ports`
 /// removes it before ovs-vswitchd starts (ovs-ctl(8)).
-fn transient() -> BTreeMap<String, String> {
+pub(super) fn transient() -> BTreeMap<String, String> {
     BTreeMap::from([("transient".to_owned(), "true".to_owned())])
 }

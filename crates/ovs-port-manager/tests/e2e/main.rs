@@ -3,6 +3,7 @@
 
 mod access;
 mod addresses;
+mod adoption;
 mod answers;
 mod attach;
 mod by_hand;

@@ -379,8 +379,8 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported_and_kept() {
         &container(&[ADDRESS]),
         &observed,
         &expect![[r#"
-        refused eth1: port 0a1b2c3d4e5f6_l was made for the same interface by somebody else; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l) or the labels
-    "#]],
+            refused eth1: port 0a1b2c3d4e5f6_l was made for this container by somebody else and cannot be taken over: its link does not lead to eth1 of this container; remove it (ovs-vsctl del-port 0a1b2c3d4e5f6_l; ip link delete 0a1b2c3d4e5f6_l) or the labels
+        "#]],
     );
     let stopped = Container { state: State::Stopped, ..container(&[ADDRESS]) };
     check(&stopped, &observed, &expect![[""]]);
@@ -407,7 +407,7 @@ fn each_interface_has_a_port_of_its_own_and_a_refused_one_holds_up_no_other() {
             add-br br2 datapath_type=netdev
             add-link 3f2a9c1bhesks_l peer=eth2 mac=a2:d8:70:b6:d0:ac address=10.0.0.1/24 tx-checksum=off
             add-port br2 3f2a9c1bhesks_l
-            refused eth3: port theirs was made for the same interface by somebody else; remove it (ovs-vsctl del-port theirs) or the labels
+            refused eth3: port theirs was made for this container by somebody else and cannot be taken over: its link does not lead to eth3 of this container; remove it (ovs-vsctl del-port theirs; ip link delete theirs) or the labels
             del-port ovsbr0 3f2a9c1bolder_l
         "#]],
     );
@@ -436,9 +436,28 @@ struct World {
     start: Start,
 }
 
+fn change(config: &mut PortConfig, changes: &[PortColumn]) {
+    for change in changes {
+        match change.clone() {
+            PortColumn::Tag(tag) => config.tag = tag,
+            PortColumn::Trunks(trunks) => config.trunks = trunks,
+            PortColumn::VlanMode(mode) => config.vlan_mode = mode,
+            PortColumn::IngressRate(rate) => config.ingress_rate = rate,
+            PortColumn::IngressBurst(burst) => config.ingress_burst = burst,
+            PortColumn::EgressRate(rate) => config.egress_rate = rate,
+            PortColumn::Addresses(addresses) => config.addresses = addresses,
+            PortColumn::Mac(mac) => config.mac = mac,
+            PortColumn::KeptMac(mac) => config.kept_mac = mac,
+            PortColumn::Mirror(output) => config.mirror = output,
+            PortColumn::OfportRequest(port) => config.ofport_request = port,
+        }
+    }
+}
+
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridges, ports, links, leftovers, interfaces } = &mut self.observed;
+        let Observed { bridges, ports, links, leftovers, interfaces, foreign_ends } =
+            &mut self.observed;
         match step {
             Step::AddBridge { bridge, datapath } => {
                 // Two interfaces may want the same bridge; the second finds it there.
@@ -512,6 +531,31 @@ impl World {
                     config: config.clone(),
                 });
             }
+            Step::AdoptPort {
+                bridge: on,
+                port,
+                key,
+                container_name: _,
+                start,
+                changes,
+                leases: _,
+                mtu: _,
+                tx_checksum_offload: _,
+            } => {
+                let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
+                assert_eq!((row.owner, &row.bridge), (Owner::Other, on));
+                assert_eq!(foreign_ends.remove(port).as_ref(), Some(&key.interface));
+                links.retain(|other| other.name != *port);
+                links.push(ObservedLink {
+                    name: port.clone(),
+                    interface: key.interface.clone(),
+                    start: start.clone(),
+                });
+                row.key = key.clone();
+                row.owner = Owner::Us;
+                row.start = Some(start.clone());
+                change(&mut row.config, changes);
+            }
             Step::Destroy(leftover) => {
                 assert!(leftovers.contains(leftover), "no such row");
                 leftovers.retain(|other| other != leftover);
@@ -519,20 +563,7 @@ impl World {
             Step::SetPort { bridge: _, port, key: _, changes } => {
                 let row = ports.iter_mut().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
-                for change in changes {
-                    match change.clone() {
-                        PortColumn::Tag(tag) => row.config.tag = tag,
-                        PortColumn::Trunks(trunks) => row.config.trunks = trunks,
-                        PortColumn::VlanMode(mode) => row.config.vlan_mode = mode,
-                        PortColumn::IngressRate(rate) => row.config.ingress_rate = rate,
-                        PortColumn::IngressBurst(burst) => row.config.ingress_burst = burst,
-                        PortColumn::EgressRate(rate) => row.config.egress_rate = rate,
-                        PortColumn::Addresses(addresses) => row.config.addresses = addresses,
-                        PortColumn::Mac(mac) => row.config.mac = mac,
-                        PortColumn::Mirror(output) => row.config.mirror = output,
-                        PortColumn::OfportRequest(port) => row.config.ofport_request = port,
-                    }
-                }
+                change(&mut row.config, changes);
             }
             Step::DelPort { bridge: _, port } => {
                 let row = ports.iter().find(|other| other.name == *port).expect("no such port");
@@ -598,12 +629,19 @@ fn any_world() -> impl Strategy<Value = World> {
         |(bridge, mut ports, links, interface, leftovers)| {
             ports.sort_by_key(|port| port.name.clone());
             ports.dedup_by_key(|port| port.name.clone());
+            // Those of others bear no mark of ours, unless they are about to be taken over.
+            let foreign: Vec<_> = ports
+                .iter()
+                .filter(|port| port.owner == Owner::Other)
+                .map(|port| &port.name)
+                .collect();
             let links: Vec<_> = links
                 .iter()
                 .map(|(number, began)| ObservedLink {
                     interface: interface_of(*number),
                     ..link(&format!("3f2a9c1bname{number}_l"), *began)
                 })
+                .filter(|link| !foreign.contains(&&link.name))
                 .collect();
             let now = start(1);
             // A name belongs to one interface: of all links of this start, one is its other end.
@@ -618,7 +656,14 @@ fn any_world() -> impl Strategy<Value = World> {
             let eth1 = "eth1".parse().unwrap();
             let interfaces = interface.map(|interface| (eth1, interface)).into_iter().collect();
             World {
-                observed: Observed { bridges, ports, links, leftovers, interfaces },
+                observed: Observed {
+                    bridges,
+                    ports,
+                    links,
+                    leftovers,
+                    interfaces,
+                    ..Observed::default()
+                },
                 inside,
                 start: now,
             }
