@@ -38,6 +38,7 @@ tcpdump       tcpdump             sees packets in tests
 ethtool       ethtool             sets offloads in test containers
 prometheus    prometheus          scrapes the metrics in tests
 promtool      prometheus          judges the metrics
+/usr/bin/python3 python3          sends frames in tests
 curl          curl                asks the daemon in the commands of docs/
 docker-compose docker-compose     starts the examples and the image in tests
 lintian       lintian             judges the Debian package

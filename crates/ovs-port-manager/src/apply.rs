@@ -1,16 +1,15 @@
 //! Carrying out steps, one at a time.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use port_plan::{ContainerId, Guards, LinkName, PortConfig, Step};
-use tracing::{debug, info};
+use port_plan::{ContainerId, Step};
+use tokio::sync::mpsc;
+use tracing::info;
 
-use crate::error_chain::chain;
 use crate::failpoint;
+use crate::flow_rules::{self, Event, FlowTables};
 use crate::links::{self, Links};
 use crate::netlink::Adoption;
-use crate::openflow::{self, OpenFlow};
 use crate::switch::{self, Switch};
 
 /// Why a step could not be carried out.
@@ -21,7 +20,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Link(#[from] links::Error),
     #[error(transparent)]
-    OpenFlow(#[from] openflow::Error),
+    FlowRules(#[from] flow_rules::Error),
     #[error("the container has no first process")]
     NoProcess,
 }
@@ -41,7 +40,7 @@ impl Error {
 pub(crate) struct World {
     pub(crate) switch: Switch,
     pub(crate) links: Arc<Links>,
-    pub(crate) openflow: OpenFlow,
+    pub(crate) flows: FlowTables,
 }
 
 /// The container that a step is for.
@@ -60,27 +59,13 @@ impl Subject<'_> {
 }
 
 impl World {
-    /// The switch of a database, and this namespace's links.
-    pub(crate) fn new(switch: Switch) -> Self {
+    /// The switch of a database, and this namespace's links; what happens to flow rules that were in force.
+    pub(crate) fn new(switch: Switch) -> (Self, mpsc::UnboundedReceiver<Event>) {
         let of = switch.clone();
-        let openflow =
-            OpenFlow::beside(switch.endpoint(), Arc::new(move |bridge| of.ofports(bridge)));
-        Self { switch, links: Links::new().into(), openflow }
-    }
-
-    /// The settings of a port to be made, after its guards have been put there for the number that it will have.
-    async fn guarded<'a>(
-        &self,
-        bridge: &LinkName,
-        config: &'a PortConfig,
-        guards: &Guards,
-    ) -> Result<Cow<'a, PortConfig>, Error> {
-        if guards.is_empty() {
-            return Ok(Cow::Borrowed(config));
-        }
-        let number = config.ofport_request.unwrap_or_else(|| self.switch.free_ofport(bridge));
-        self.openflow.prepare(bridge, number, guards).await?;
-        Ok(Cow::Owned(PortConfig { ofport_request: Some(number), ..config.clone() }))
+        let (events, happens) = mpsc::unbounded_channel();
+        let ports_now = Arc::new(move |bridge: &_| of.port_names(bridge));
+        let flows = FlowTables::new(switch.endpoint(), ports_now, events);
+        (Self { switch, links: Links::new().into(), flows }, happens)
     }
 
     /// Carries out one step and says so. `made` is called when the link is there that the step makes, which is yet to be
@@ -111,17 +96,14 @@ impl World {
                 self.links.delete(subject.id, link).await?;
                 link
             }
-            Step::AddPort { bridge, port, config, guards, key, container_name, start, leases } => {
+            Step::AddPort { bridge, port, config, key, container_name, start, leases } => {
                 let ids = switch::Ids { key, container_name, start };
-                let config = self.guarded(bridge, config, guards).await?;
-                let added = self.switch.add_port(bridge, port, &config, &ids, leases).await;
-                if let (Err(_), Some(number), false) =
-                    (&added, config.ofport_request, guards.is_empty())
-                {
-                    // The next try takes another number. What cannot be forgotten now goes with the connection.
-                    let _ = self.openflow.forget(bridge, number).await;
-                }
-                added?;
+                self.switch.add_port(bridge, port, config, &ids, leases).await?;
+                port
+            }
+            Step::SetFlows { bridge, port, rules } => {
+                self.flows.require(bridge, port, rules).await?;
+                self.links.set_up(port).await?;
                 port
             }
             Step::AdoptPort {
@@ -157,14 +139,8 @@ impl World {
                 &leftover.interface
             }
             Step::DelPort { bridge, port } => {
-                let number = self.switch.ofport(port);
                 self.switch.del_port(bridge, port).await?;
-                if let Some(number) = number
-                    && let Err(error) = self.openflow.forget(bridge, number).await
-                {
-                    // They are deleted when the switch is connected anew.
-                    debug!(%bridge, %port, "its flows are still there: {}", chain(&error));
-                }
+                self.flows.forget(bridge, port);
                 port
             }
         };

@@ -113,11 +113,11 @@ async fn serve(
         "started"
     );
     let mandate = switch.claim()?;
-    let world = World::new(switch);
+    let (world, flows) = World::new(switch);
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
     let news = world.links.watch()?;
-    Reconciler::new(docker, world, mandate, settings, board).run(news, steering).await;
+    Reconciler::new(docker, world, mandate, settings, board).run(news, flows, steering).await;
     Ok(())
 }
 

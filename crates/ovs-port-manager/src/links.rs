@@ -233,6 +233,12 @@ impl Links {
         Ok(self.visitor.run(move |_| netlink::repair(&repair, &netns)).await?)
     }
 
+    /// Takes up the host's end of a link that was made without that.
+    pub(crate) async fn set_up(&self, link: &LinkName) -> Result<(), Error> {
+        let link = link.clone();
+        Ok(self.worker.run(move |host| netlink::set_up(host, &link)).await?)
+    }
+
     /// Announces a port's addresses from inside its container.
     pub(crate) async fn announce(&self, pid: u32, spec: &PortSpec) -> Result<(), Error> {
         let PortSpec { key, mac, addresses, .. } = spec;

@@ -28,6 +28,7 @@ use crate::apply::World;
 use crate::board::{Board, Denial};
 use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
+use crate::flow_rules;
 use crate::gathering::Coming;
 use crate::memory;
 use crate::netlink::News;
@@ -184,7 +185,6 @@ enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
     Detected { key: PortKey, port: LinkName, result: Result<Vec<IpNet>, String> },
-    Guarded { key: PortKey, name: Arc<str>, result: Result<(), String> },
     Announced { container: ContainerId, result: Result<(), String> },
     Asked(Result<(), switch::Error>),
 }
@@ -220,6 +220,7 @@ impl Reconciler {
     pub(crate) async fn run(
         mut self,
         mut news: mpsc::UnboundedReceiver<News>,
+        mut flows: mpsc::UnboundedReceiver<flow_rules::Event>,
         mut controls: mpsc::Receiver<Control>,
     ) {
         let switch = &self.observer.world.switch;
@@ -269,6 +270,7 @@ impl Reconciler {
                 Some(change) = qos.recv() => self.row_beside_changed(&change),
                 Some(change) = mirrors.recv() => self.row_beside_changed(&change),
                 Some(item) = news.recv() => self.link_news(item),
+                Some(event) = flows.recv() => self.flows_changed(event),
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
                     self.switch_changed(&state);
@@ -386,17 +388,6 @@ impl Reconciler {
             }
             Done::Survey(result) => self.finish_survey(result),
             Done::Detected { key, port, result } => self.detected(&key, &port, result),
-            Done::Guarded { result: Ok(()), .. } => {}
-            Done::Guarded { key, name, result: Err(reason) } => {
-                let interface = key.interface.clone();
-                if let Some(entry) = self.entries.get_mut(&key.container)
-                    && let Some(port) = entry.port_mut(&interface)
-                {
-                    port.ready = false;
-                }
-                let reason = format!("{interface}: {reason}");
-                self.failed(&key.container, &name, &reason, vec![(interface, None)]);
-            }
             Done::Announced { container, result: Ok(()) } => {
                 debug!(container = container.short(), "announced the addresses");
             }

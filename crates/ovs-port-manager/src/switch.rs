@@ -18,7 +18,7 @@ use ovsdb::{
     Uuid,
 };
 use port_plan::{
-    ContainerId, Datapath, Leftover, LeftoverRow, LinkName, ObservedPort, Owner, PortKey,
+    ContainerId, Datapath, Leftover, LeftoverRow, LinkName, Numbers, ObservedPort, Owner, PortKey,
     Readiness, Start,
 };
 use tokio::sync::{Mutex, mpsc, watch};
@@ -41,9 +41,6 @@ mod key {
 
 /// The value of `external_ids:owner` that makes a row ours.
 const OWNER: &str = "ovs-port-manager";
-/// OpenFlow numbers that are given to ports whose flows have to be there before them: high ones, as Open vSwitch
-/// itself gives the lowest. Many more than a bridge has ports.
-const FREE_OFPORTS: std::ops::RangeInclusive<u16> = 32768..=65279;
 /// The lock (RFC 7047, section 4.1.8) that the one instance has that may change anything.
 const LOCK: &str = "ovs_port_manager";
 
@@ -148,6 +145,14 @@ impl Switch {
         })
     }
 
+    /// The names of all bridges.
+    pub(crate) fn bridges(&self) -> Vec<LinkName> {
+        self.client.read(|replica| {
+            let bridges = replica.table::<Bridge>().iter();
+            bridges.filter_map(|bridge| bridge.name.parse().ok()).collect()
+        })
+    }
+
     /// The ports that bear a container's id, whoever made them.
     pub(crate) fn ports_of(&self, container: &ContainerId) -> Vec<ObservedPort> {
         self.client.read(|replica| {
@@ -168,6 +173,11 @@ impl Switch {
             })
             .collect()
         })
+    }
+
+    /// The interface that a port of ours is for.
+    pub(crate) fn key_of_port(&self, port: &LinkName) -> Option<PortKey> {
+        self.client.read(|replica| key_of(replica.table::<Interface>().by_name(port.as_str())?))
     }
 
     /// The name that a container's rows give it.
@@ -207,41 +217,39 @@ impl Switch {
         })
     }
 
-    /// The OpenFlow number of a port.
-    pub(crate) fn ofport(&self, port: &LinkName) -> Option<u16> {
+    /// The names of the ports of ours on a bridge.
+    pub(crate) fn port_names(&self, bridge: &LinkName) -> HashSet<LinkName> {
         self.client.read(|replica| {
-            let number = replica.table::<Interface>().by_name(port.as_str())?.ofport?;
-            u16::try_from(number).ok().filter(|number| *number > 0)
-        })
-    }
-
-    /// The OpenFlow numbers of the ports of ours on a bridge.
-    pub(crate) fn ofports(&self, bridge: &LinkName) -> HashSet<u32> {
-        let on = |(port, _): &(ObservedPort, String)| port.bridge == *bridge;
-        let ports = self.ports().into_iter().filter(on);
-        ports.filter_map(|(port, _)| self.ofport(&port.name).map(u32::from)).collect()
-    }
-
-    /// An OpenFlow number that no port has or asks for: by chance, so that ports made at the same time get
-    /// different ones.
-    pub(crate) fn free_ofport(&self, bridge: &LinkName) -> u16 {
-        let taken: HashSet<i64> = self.client.read(|replica| {
             let bridge = replica.table::<Bridge>().by_name(bridge.as_str());
             let ports = bridge.into_iter().flat_map(|bridge| &bridge.ports);
             let ports = ports.filter_map(|port| replica.table::<Port>().get(*port));
-            let interfaces = ports.flat_map(|port| &port.interfaces);
-            interfaces
-                .filter_map(|row| replica.table::<Interface>().get(*row))
-                .flat_map(|row| [row.ofport, row.ofport_request])
-                .flatten()
-                .collect()
-        });
-        loop {
-            let number = fastrand::u16(FREE_OFPORTS);
-            if !taken.contains(&number.into()) {
-                return number;
+            let interfaces =
+                ports.filter_map(|port| replica.table::<Interface>().by_name(&port.name));
+            let ours = interfaces.filter(|row| is_ours(&row.external_ids));
+            ours.filter_map(|row| row.name.parse().ok()).collect()
+        })
+    }
+
+    /// The OpenFlow numbers on each bridge that ports have or ask for, with the ports' names.
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.client.read(|replica| {
+            let mut numbers = Numbers::default();
+            for bridge in replica.table::<Bridge>().iter() {
+                let Ok(name) = bridge.name.parse::<LinkName>() else { continue };
+                let ports = bridge.ports.iter();
+                let ports = ports.filter_map(|port| replica.table::<Port>().get(*port));
+                let interfaces = ports.flat_map(|port| &port.interfaces);
+                let interfaces =
+                    interfaces.filter_map(|row| replica.table::<Interface>().get(*row));
+                for row in interfaces {
+                    for number in [row.ofport, row.ofport_request].into_iter().flatten() {
+                        let Ok(number) = u16::try_from(number) else { continue };
+                        numbers.note(&name, number, &row.name, key_of(row));
+                    }
+                }
             }
-        }
+            numbers
+        })
     }
 
     /// Creates a bridge with its internal port, as `ovs-vsctl add-br` does.
@@ -328,6 +336,13 @@ fn marks(key: &PortKey) -> BTreeMap<String, String> {
 
 fn is_ours(external_ids: &BTreeMap<String, String>) -> bool {
     external_ids.get(key::OWNER).is_some_and(|owner| owner == OWNER)
+}
+
+/// Whose port an Interface is of, if it is one of ours.
+fn key_of(row: &Interface) -> Option<PortKey> {
+    let interface = row.external_ids.get(key::CONTAINER_IFACE)?.parse().ok()?;
+    let container = container_of(row).filter(|_| is_ours(&row.external_ids))?;
+    Some(PortKey { container, interface })
 }
 
 /// The container that a row belongs to.

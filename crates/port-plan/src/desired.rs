@@ -14,7 +14,7 @@ use crate::mac::MacAddress;
 use crate::policy::Denial;
 use crate::pool::Pool;
 use crate::port_config::PortConfig;
-use crate::registry::{Claim, Conflict, Registry};
+use crate::registry::{Claim, Conflict, NumberTaken, Registry, Taken};
 use crate::rules::Rules;
 use crate::spec::{PortKey, PortSpec};
 use crate::vlan::Vlan;
@@ -61,8 +61,10 @@ pub enum Refusal {
     ImageLabels(Vec<String>),
     /// The configuration's policy does not allow it.
     Policy(Denial),
-    /// Somebody else holds an address or the MAC address.
+    /// Another interface holds an address, the MAC address or the OpenFlow number.
     Taken(Conflict),
+    /// A port of the switch has the OpenFlow number.
+    NumberTaken(NumberTaken),
     /// There is no pool for bridge and VLAN.
     NoPool {
         /// The bridge.
@@ -177,8 +179,11 @@ fn admit(
     if let Some(mac) = kept {
         spec.keep_mac(mac);
     }
-    registry.claim(&spec).map_err(Refusal::Taken)?;
-    Ok(spec)
+    match registry.claim(&spec) {
+        Ok(()) => Ok(spec),
+        Err(Taken::Held(conflict)) => Err(Refusal::Taken(conflict)),
+        Err(Taken::Number(taken)) => Err(Refusal::NumberTaken(taken)),
+    }
 }
 
 /// The pools for an interface.
@@ -323,6 +328,9 @@ impl fmt::Display for Refusal {
                     f,
                     "{conflict}; it is granted once that one has stopped, or is removed if the address is from a pool"
                 )
+            }
+            Self::NumberTaken(taken) => {
+                write!(f, "{taken}; ask for another one, or leave ovs.ofport_request out")
             }
             Self::NoPool { bridge, vlan } => {
                 write!(f, "the configuration has no pool for bridge {bridge}")?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use crate::container::Start;
+use crate::flow_rules::FlowRules;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
@@ -28,6 +29,17 @@ pub struct Observed {
     pub interfaces: BTreeMap<LinkName, ObservedInterface>,
     /// The ports of others whose link has its other end in the container, as the kernel has it, and that end's name.
     pub foreign_ends: BTreeMap<LinkName, LinkName>,
+    /// The flow rules of its ports; none of a port that has no flow of ours, as far as that is known.
+    pub flows: BTreeMap<LinkName, PortFlows>,
+}
+
+/// The flow rules of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PortFlows {
+    /// These are in force; a moment ago they were seen to be.
+    InForce(FlowRules),
+    /// There are flows of ours, or should be; which ones is not known.
+    Unknown,
 }
 
 /// An interface inside a container.

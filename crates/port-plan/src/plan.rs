@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 use crate::adopt;
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
-use crate::observed::{Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner};
+use crate::observed::{
+    Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner, PortFlows,
+};
 use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{LinkRepair, LinkSpec, Step};
@@ -144,15 +146,18 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
     let placed = match (kept, adopted) {
         (Some(port), _) => {
             steps.extend(repair(port, spec, there));
+            steps.extend(set_flows(port.name.clone(), spec, there.observed));
             Placed { port: port.name.clone(), fresh: false }
         }
         (None, Some(port)) => {
             steps.extend(adopt(port, spec, there));
+            steps.extend(set_flows(port.name.clone(), spec, there.observed));
             Placed { port: port.name.clone(), fresh: false }
         }
         (None, None) => {
             let port = unused_name(spec, there.observed, salt);
             steps.extend(add(spec, &port, there.observed));
+            steps.extend(set_flows(port.clone(), spec, there.observed));
             Placed { port, fresh: true }
         }
     };
@@ -262,12 +267,12 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         detect_duplicates: *detect_duplicates,
         routes: routes.clone(),
         tx_checksum_offload: datapath == Datapath::System,
+        held: !spec.flow_rules(datapath).is_empty(),
     });
     let add_port = Step::AddPort {
         bridge: bridge.clone(),
         port: name.clone(),
         config: config.clone(),
-        guards: spec.guards(datapath),
         key: key.clone(),
         container_name: container_name.clone(),
         start: start.clone(),
@@ -275,6 +280,17 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
     };
     let missing = (!observed.bridges.contains_key(bridge)).then_some(add_bridge);
     missing.into_iter().chain([add_link, add_port]).collect()
+}
+
+/// Has a port's flow rules put in force, unless they are.
+fn set_flows(port: LinkName, spec: &PortSpec, observed: &Observed) -> Option<Step> {
+    let rules = spec.flow_rules(datapath(spec, observed));
+    let done = match observed.flows.get(&port) {
+        Some(PortFlows::InForce(there)) => *there == rules,
+        Some(PortFlows::Unknown) => false,
+        None => rules.is_empty(),
+    };
+    (!done).then(|| Step::SetFlows { bridge: spec.bridge.clone(), port, rules })
 }
 
 /// What the port's bridge forwards with, or will once it is there.

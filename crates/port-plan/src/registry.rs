@@ -12,6 +12,7 @@ use crate::container::{ContainerId, Start};
 use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
+use crate::numbers::Numbers;
 use crate::observed::ObservedPort;
 use crate::spec::{PortKey, PortSpec};
 use crate::vlan::Vlan;
@@ -35,6 +36,13 @@ pub enum Claim {
         /// The MAC address.
         mac: MacAddress,
     },
+    /// An OpenFlow number on a bridge.
+    Number {
+        /// The bridge.
+        bridge: LinkName,
+        /// The number.
+        number: u16,
+    },
 }
 
 /// The interface that holds a claim.
@@ -55,9 +63,31 @@ pub struct Conflict {
     pub holder: Holder,
 }
 
+/// Why something cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// An interface of a container holds it.
+    Held(Conflict),
+    /// A port of the switch has this OpenFlow number already, or asks for it.
+    Number(NumberTaken),
+}
+
+/// An OpenFlow number that a port has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberTaken {
+    /// The bridge.
+    pub bridge: LinkName,
+    /// The number.
+    pub number: u16,
+    /// The port's name.
+    pub port: String,
+}
+
 /// All claims, and who waits for one.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
+    /// The OpenFlow numbers that ports have.
+    numbers: Numbers,
     holders: BTreeMap<Claim, Holder>,
     /// The same by container, so that one container's end costs no walk over all.
     held: BTreeMap<ContainerId, Vec<Claim>>,
@@ -81,7 +111,8 @@ impl Registry {
     /// Learns from a port of ours that is there already what its interface holds.
     pub fn learn(&mut self, port: &ObservedPort, container_name: &str) {
         let addresses = port.config.addresses.iter().map(ipnet::IpNet::addr);
-        let claims = claims(&port.bridge, port.config.tag, addresses, port.config.mac);
+        let own = (port.config.mac, port.config.ofport_request);
+        let claims = claims(&port.bridge, port.config.tag, addresses, own);
         let holder = Holder { key: port.key.clone(), container_name: container_name.into() };
         if let (Some(start), Some(mac)) = (&port.start, port.config.kept_mac) {
             self.kept_macs.insert(port.key.clone(), (start.clone(), mac));
@@ -96,6 +127,23 @@ impl Registry {
     /// Learns that an address is kept for a container.
     pub fn learn_lease(&mut self, lease: Lease) {
         self.leases.insert(lease.claim(), lease.holder);
+    }
+
+    /// Learns which OpenFlow numbers ports have now, whoever made them. Whoever asks for a number is to be judged by
+    /// that.
+    pub fn learn_numbers(&mut self, numbers: Numbers) {
+        self.numbers = numbers;
+    }
+
+    /// A port has gone or has another OpenFlow number: who waits for one. It may be this.
+    pub fn wake_for_numbers(&mut self) -> Vec<ContainerId> {
+        let mut woken = Vec::new();
+        self.waiting.retain(|awaited, waiting| {
+            let of_number = matches!(awaited, Awaited::Claim(Claim::Number { .. }));
+            woken.extend(waiting.extract_if(.., |_| of_number));
+            !of_number
+        });
+        woken
     }
 
     /// Whether an address is kept for this container.
@@ -117,7 +165,15 @@ impl Registry {
     /// # Errors
     ///
     /// The first thing that somebody else holds.
-    pub(crate) fn claim(&mut self, spec: &PortSpec) -> Result<(), Conflict> {
+    pub(crate) fn claim(&mut self, spec: &PortSpec) -> Result<(), Taken> {
+        if let Some(number) = spec.config.ofport_request
+            && let Some(port) = self.numbers.of_other(&spec.bridge, number, &spec.key)
+        {
+            let (bridge, port) = (spec.bridge.clone(), port.to_owned());
+            let claim = Claim::Number { bridge: bridge.clone(), number };
+            self.wait(Awaited::Claim(claim), &spec.key.container);
+            return Err(Taken::Number(NumberTaken { bridge, number, port }));
+        }
         let claims = claims_of(spec);
         let taken =
             |claim: &&Claim| self.holder(claim).is_some_and(|holder| holder.key != spec.key);
@@ -126,7 +182,7 @@ impl Registry {
         {
             let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
             self.wait(Awaited::Claim(claim.clone()), &spec.key.container);
-            return Err(conflict);
+            return Err(Taken::Held(conflict));
         }
         let holder = Holder { key: spec.key.clone(), container_name: spec.container_name.clone() };
         for claim in claims {
@@ -227,7 +283,7 @@ impl Registry {
         let mut woken = Vec::new();
         let any = |claim: &Claim| match claim {
             Claim::Address { bridge, vlan, .. } => Some(Awaited::Address(bridge.clone(), *vlan)),
-            Claim::Mac { .. } => None,
+            Claim::Mac { .. } | Claim::Number { .. } => None,
         };
         let freed = freed.flat_map(|claim| [any(&claim), Some(Awaited::Claim(claim))]);
         for awaited in freed.flatten() {
@@ -256,18 +312,27 @@ impl Registry {
 
 fn claims_of(spec: &PortSpec) -> Vec<Claim> {
     let addresses = spec.addresses.iter().map(ipnet::IpNet::addr);
-    claims(&spec.bridge, spec.config.tag, addresses, Some(spec.mac))
+    let own = (Some(spec.mac), spec.config.ofport_request);
+    claims(&spec.bridge, spec.config.tag, addresses, own)
 }
 
 fn claims(
     bridge: &LinkName,
     vlan: Option<Vlan>,
     addresses: impl Iterator<Item = IpAddr>,
-    mac: Option<MacAddress>,
+    (mac, number): (Option<MacAddress>, Option<u16>),
 ) -> Vec<Claim> {
     let address = |address| Claim::Address { bridge: bridge.clone(), vlan, address };
     let mac = mac.map(|mac| Claim::Mac { bridge: bridge.clone(), mac });
-    addresses.map(address).chain(mac).collect()
+    let number = number.map(|number| Claim::Number { bridge: bridge.clone(), number });
+    addresses.map(address).chain(mac).chain(number).collect()
+}
+
+impl fmt::Display for NumberTaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bridge, number, port } = self;
+        write!(f, "OpenFlow number {number} on {bridge} is taken by port {port}")
+    }
 }
 
 impl fmt::Display for Conflict {
@@ -279,6 +344,7 @@ impl fmt::Display for Conflict {
             }
             Claim::Address { bridge, vlan: None, address } => write!(f, "{address} on {bridge}")?,
             Claim::Mac { bridge, mac } => write!(f, "MAC address {mac} on {bridge}")?,
+            Claim::Number { bridge, number } => write!(f, "OpenFlow number {number} on {bridge}")?,
         }
         let (interface, id) = (&key.interface, key.container.short());
         write!(f, " is held by {interface} of container {container_name} ({id})")

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::container::{ContainerId, Start};
+use crate::flow_rules::{self, FlowRules};
 use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::port_config::PortConfig;
 use crate::registry::Holder;
 use crate::route::Route;
-use crate::security::{self, Guards};
 
 /// What makes a port the same port: one interface of one container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,11 +79,11 @@ pub struct Defaults {
 
 impl PortSpec {
     /// What is done to the frames that it sends, on a bridge of this datapath.
-    pub fn guards(&self, datapath: Datapath) -> Guards {
-        Guards {
-            rules: if self.secured { security::rules(self) } else { Vec::new() },
+    pub fn flow_rules(&self, datapath: Datapath) -> FlowRules {
+        FlowRules {
+            rules: if self.secured { flow_rules::rules(self) } else { Vec::new() },
             // The kernel's datapath polices by the Interface's columns.
-            meter: security::meter(self).filter(|_| datapath == Datapath::Netdev),
+            limit: flow_rules::limit(self).filter(|_| datapath == Datapath::Netdev),
         }
     }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::container::Start;
+use crate::flow_rules::{FlowRules, Limit};
 use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::observed::{Leftover, LeftoverRow};
 use crate::port_config::{PortColumn, PortConfig};
 use crate::route::Route;
-use crate::security::Guards;
 use crate::spec::{Datapath, PortKey};
 
 /// One step of a [`Plan`](crate::Plan).
@@ -44,8 +44,6 @@ pub enum Step {
         port: LinkName,
         /// The settings of its rows.
         config: PortConfig,
-        /// What is done to the frames that come from it, before any comes.
-        guards: Guards,
         /// Whose port it is.
         key: PortKey,
         /// The container's name.
@@ -87,6 +85,16 @@ pub enum Step {
         /// The columns that change, with their new values; never empty.
         changes: Vec<PortColumn>,
     },
+    /// Put a port's flow rules in force, and then take up the host's end of its link, which until then lets nothing
+    /// pass. Without rules, those that it had are taken away.
+    SetFlows {
+        /// The bridge that it is on.
+        bridge: LinkName,
+        /// The port.
+        port: LinkName,
+        /// Its rules.
+        rules: FlowRules,
+    },
     /// Delete a row that serves no port any more.
     Destroy(Leftover),
     /// Take a port off its bridge.
@@ -122,6 +130,8 @@ pub struct LinkSpec {
     /// Whether the container's end may leave transmit checksums to its peer. Over a userspace datapath
     /// nobody would ever fill them in, and TCP and UDP would fail.
     pub tx_checksum_offload: bool,
+    /// Whether the host's end stays down, until the port's flow rules are in force.
+    pub held: bool,
 }
 
 /// What is to be put right of a link's end inside its container. What is not named stays as it is.
@@ -159,7 +169,9 @@ impl Step {
             | Self::SetPort { .. }
             | Self::Destroy(_)
             | Self::DelPort { .. } => true,
-            Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } => false,
+            Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } | Self::SetFlows { .. } => {
+                false
+            }
         }
     }
 
@@ -210,14 +222,21 @@ impl fmt::Display for Step {
             Self::AddLink(link) => link.fmt(f),
             Self::SetLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
-            Self::AddPort { bridge, port, config, guards, .. } => {
+            Self::AddPort { bridge, port, config, .. } => {
                 write!(f, "add-port {bridge} {port}")?;
                 let mut given = config.given().into_iter().filter(|column| !column.is_mark());
-                given.try_for_each(|column| write!(f, " {column}"))?;
-                if let Some((rate, burst)) = guards.meter {
+                given.try_for_each(|column| write!(f, " {column}"))
+            }
+            Self::SetFlows { bridge, port, rules } => {
+                write!(f, "set-flows {bridge} {port}")?;
+                if let Some(Limit { rate, burst }) = rules.limit {
                     write!(f, " meter={rate},burst={burst}")?;
                 }
-                if guards.rules.is_empty() { Ok(()) } else { f.write_str(" port-security=on") }
+                match rules {
+                    _ if rules.is_empty() => f.write_str(" none"),
+                    FlowRules { rules, limit: _ } if rules.is_empty() => Ok(()),
+                    _ => f.write_str(" port-security=on"),
+                }
             }
             Self::AdoptPort { bridge, port, key, changes, tx_checksum_offload, .. } => {
                 write!(f, "adopt-port {bridge} {port} peer={}", key.interface)?;
@@ -248,7 +267,7 @@ impl fmt::Display for LinkSpec {
         if !self.tx_checksum_offload {
             f.write_str(" tx-checksum=off")?;
         }
-        Ok(())
+        if self.held { f.write_str(" down") } else { Ok(()) }
     }
 }
 

@@ -123,6 +123,7 @@ impl Metrics {
             Step::DelLink { .. } => "del-link",
             Step::AddPort { .. } => "add-port",
             Step::SetPort { .. } => "set-port",
+            Step::SetFlows { .. } => "set-flows",
             Step::DelPort { .. } => "del-port",
             Step::Destroy(_) => "destroy",
         };
@@ -152,7 +153,7 @@ impl Metrics {
                     Refusal::MirrorPort(_) => "mirror_port",
                     Refusal::ImageLabels(_) => "image_labels",
                     Refusal::Policy(_) => "policy",
-                    Refusal::Taken(_) => "taken",
+                    Refusal::Taken(_) | Refusal::NumberTaken(_) => "taken",
                     Refusal::NoPool { .. } => "no_pool",
                     Refusal::PoolExhausted(_) => "pool_exhausted",
                     Refusal::Misfit(_) => "misfit",

@@ -113,6 +113,11 @@ impl Board {
         }
     }
 
+    /// A port is in place without its flow rules, and lets everything pass until it is ready again.
+    pub(crate) fn unguarded(&self, key: &PortKey) {
+        self.state().unguarded(key);
+    }
+
     /// What an interface's way to its new port took.
     pub(crate) fn attached(&self, key: &PortKey, latency: Latency) {
         self.metrics.attached(latency);

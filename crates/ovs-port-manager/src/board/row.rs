@@ -65,6 +65,8 @@ pub(crate) enum Phase {
     Pending,
     /// It is to have a port and has none. Only who looks without the daemon sees that.
     Missing,
+    /// It is in place and lets everything pass: its flow rules are not in force, which is tried again.
+    Unguarded,
     /// Something failed and will be tried again.
     Retrying,
     /// Its labels have mistakes.
@@ -199,10 +201,11 @@ impl From<&Taken> for TakenStep {
 }
 
 impl Phase {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Ready,
         Self::Pending,
         Self::Missing,
+        Self::Unguarded,
         Self::Retrying,
         Self::Mistaken,
         Self::Refused,
@@ -219,6 +222,7 @@ impl Phase {
             Self::Ready => "ready",
             Self::Pending => "pending",
             Self::Missing => "missing",
+            Self::Unguarded => "unguarded",
             Self::Retrying => "retrying",
             Self::Mistaken => "mistaken",
             Self::Refused => "refused",

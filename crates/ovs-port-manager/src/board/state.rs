@@ -1,6 +1,6 @@
 //! What is known, and how it changes. No IO, no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -58,6 +58,8 @@ pub(super) struct State {
     containers: BTreeMap<ContainerId, Box<Container>>,
     /// The ports that commands have made.
     pub(super) by_hand: Vec<Row>,
+    /// The ports that are in place without their flow rules.
+    unguarded: BTreeSet<PortKey>,
 }
 
 #[derive(Default)]
@@ -126,7 +128,13 @@ impl State {
         ofport: i64,
         now: SystemTime,
     ) -> bool {
+        self.unguarded.remove(&spec.key);
         self.port(spec, port, Some(ofport), now)
+    }
+
+    /// The port lets everything pass, until it is ready again.
+    pub(super) fn unguarded(&mut self, key: &PortKey) {
+        self.unguarded.insert(key.clone());
     }
 
     fn port(
@@ -180,6 +188,7 @@ impl State {
 
     /// The container's name, if it had that port.
     pub(super) fn forget_port(&mut self, key: &PortKey) -> Option<Arc<str>> {
+        self.unguarded.remove(key);
         let container = self.containers.get_mut(&key.container)?;
         let place = container.ports.iter().position(|port| port.of(key))?;
         container.ports.swap_remove(place);
@@ -188,12 +197,14 @@ impl State {
 
     pub(super) fn forget(&mut self, id: &ContainerId) {
         self.containers.remove(id);
+        self.unguarded.retain(|key| key.container != *id);
     }
 
     /// Nothing is known of any container.
     pub(super) fn forget_all(&mut self) {
         self.surveyed = false;
         self.containers.clear();
+        self.unguarded.clear();
     }
 
     pub(super) fn unready(&self) -> Option<&'static str> {
@@ -202,6 +213,9 @@ impl State {
             _ if !self.ovsdb => Some("not connected to OVSDB"),
             _ if !self.docker => Some("not connected to Docker"),
             _ if !self.surveyed => Some("the first look at everything is not over"),
+            _ if !self.unguarded.is_empty() => {
+                Some("ports let everything pass, as their flow rules are not in force; see status")
+            }
             _ => None,
         }
     }
@@ -209,6 +223,13 @@ impl State {
     pub(super) fn rows(&self) -> Vec<Row> {
         let mut rows: Vec<_> =
             self.containers.iter().flat_map(|(id, container)| container.rows(id)).collect();
+        for PortKey { container, interface } in &self.unguarded {
+            let of_port = |row: &&mut Row| {
+                row.container == container.as_str()
+                    && row.interface.as_deref() == Some(interface.as_str())
+            };
+            rows.iter_mut().filter(of_port).for_each(|row| row.phase = Phase::Unguarded);
+        }
         rows.extend(self.by_hand.iter().cloned());
         rows.sort_by(|a, b| (&a.name, &a.interface).cmp(&(&b.name, &b.interface)));
         rows

@@ -239,6 +239,7 @@ fn spec(
         detect_duplicates: false,
         routes: wish.gateway.map(Route::default_via).into_iter().collect(),
         tx_checksum_offload: datapath == Datapath::System,
+        held: false,
     })
 }
 

@@ -70,7 +70,7 @@ pub(crate) async fn observer(config: &Config) -> anyhow::Result<Observer> {
 
 /// The same, of connections that are there.
 pub(crate) fn observer_of(docker: Docker, switch: Switch, rules: Rules) -> Observer {
-    let observer = Observer::new(docker, World::new(switch), rules);
+    let observer = Observer::new(docker, World::new(switch).0, rules);
     observer.learn();
     observer
 }

@@ -23,7 +23,7 @@ pub(crate) use connection::Connection;
 pub(crate) use counters::{LinkNow, traffic};
 pub(crate) use interface::Wanted;
 pub(crate) use veth::{
-    Created, announce, create, delete, detect_duplicates, list, missing, observe, repair,
+    Created, announce, create, delete, detect_duplicates, list, missing, observe, repair, set_up,
 };
 pub(crate) use watch::{Ears, News, hears_other_namespaces, watch};
 pub(crate) use worker::{ANSWERED_TOGETHER, Worker};

@@ -85,6 +85,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
             interface: "eth1".parse().unwrap(),
         },
         by_hand: false,
+        held: false,
         start: "2026-01-02T03:04:05.678901234Z".into(),
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),

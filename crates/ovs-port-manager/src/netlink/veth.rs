@@ -33,7 +33,8 @@ pub(crate) struct Created {
 /// Makes a veth pair with its peer born inside the namespace under its final name, and configures it.
 ///
 /// Must be called on a plain thread: it moves that thread into the namespace and leaves it there. `host` is a
-/// socket in the host's namespace. `made` is called when the pair is there, marked, and its host end is up.
+/// socket in the host's namespace. `made` is called when the pair is there, marked, and its host end is up, unless it is to be
+/// held down.
 ///
 /// # Errors
 ///
@@ -45,7 +46,8 @@ pub(crate) fn create(
     made: impl FnOnce(),
 ) -> Result<Created, Error> {
     let mut index = None;
-    let requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec), set_up(spec)];
+    let mut requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec)];
+    requests.extend((!spec.held).then(|| up(&spec.name)));
     let added = host.batch_and_hear(requests, |told| index = index.or(other_end(&told)));
     if let Err(error) = added {
         // The host end's name is new to the kernel: what exists is the interface in the container.
@@ -123,6 +125,11 @@ pub(crate) fn delete(name: &LinkName) -> Result<(), Error> {
         Err(error) if error.errno() == Some(libc::ENODEV) => Ok(()),
         result => result,
     }
+}
+
+/// Sets the host end of a pair up, which was made without that.
+pub(crate) fn set_up(host: &mut Connection, name: &LinkName) -> Result<(), Error> {
+    host.batch(vec![up(name)])
 }
 
 /// Those of the links that do not exist.
@@ -227,11 +234,12 @@ fn set_mark(spec: &LinkSpec) -> Request {
 ///
 /// Everything that changes later is told to all who listen to links, and ovs-vswitchd then goes through all of
 /// them: so it comes after the mark.
-fn set_up(spec: &LinkSpec) -> Request {
-    let mut host = host_end(spec);
+fn up(name: &LinkName) -> Request {
+    let mut host = LinkMessage::default();
+    host.attributes.push(LinkAttribute::IfName(name.to_string()));
     host.header.flags = LinkFlags::Up;
     host.header.change_mask = LinkFlags::Up;
-    let what = format!("set the link {} up", spec.name);
+    let what = format!("set the link {name} up");
     Request { message: RouteNetlinkMessage::SetLink(host), flags: 0, what }
 }
 

@@ -59,6 +59,12 @@ impl Reconciler {
         if rows.map(|row| &row.external_ids).any(switch::is_by_hand) {
             self.board.by_hand(self.observer.world.switch.by_hand());
         }
+        let number = |row: &Option<_>| row.as_deref().and_then(|row: &Interface| row.ofport);
+        if change.old.is_some() && number(&change.old) != number(&change.new) {
+            for waiting in self.observer.wake_for_numbers() {
+                self.look(waiting);
+            }
+        }
         let Some(container) = switch::container_of(row) else {
             return;
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Start};
 use tracing::{debug, warn};
 
-use super::look::{Error, Look, Ports, Seen, Standing};
+use super::look::{Error, Failed, Look, Ports, Seen, Standing};
 use super::timers::Timer;
 use super::{Reconciler, Told};
 use crate::board::Denial;
@@ -74,7 +74,7 @@ impl Reconciler {
         self.forget_ports(container, |key| {
             let interface = &key.interface;
             !attached.iter().any(|port| port.spec.key.interface == *interface)
-                && !failed.iter().any(|(other, ..)| other == interface)
+                && !failed.iter().any(|failed| failed.interface == *interface)
         });
         if let Some(entry) = self.entries.get_mut(container) {
             entry.failed = failed.len();
@@ -86,9 +86,13 @@ impl Reconciler {
         if failed.is_empty() {
             return self.all_well(container);
         }
-        let gone = failed.iter().all(|(.., error)| error.is_gone());
+        let gone = failed.iter().all(|failed| failed.error.is_gone());
         let (mut interfaces, mut reasons) = (Vec::new(), Vec::new());
-        for (interface, spec, error) in failed {
+        for Failed { interface, spec, error, unguarded } in failed {
+            if unguarded {
+                let key = PortKey { container: container.clone(), interface: interface.clone() };
+                self.board.unguarded(&key);
+            }
             reasons.push(format!("{interface}: {}", chain(&error)));
             interfaces.push((interface, spec));
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Registry, Rules, Start, State, Step, clear, plan,
+    PortSpec, Registry, Rules, Start, State, Step, clear, labels, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -84,8 +84,18 @@ pub(super) struct Ports {
     pub(super) attached: Vec<Attached>,
     /// Those that get none in this start, and why.
     pub(super) refused: Vec<Denial>,
-    /// Those whose steps failed, with what they are to have.
-    pub(super) failed: Vec<(LinkName, Option<PortSpec>, apply::Error)>,
+    /// Those whose steps failed.
+    pub(super) failed: Vec<Failed>,
+}
+
+/// An interface whose steps failed.
+pub(super) struct Failed {
+    pub(super) interface: LinkName,
+    /// What it is to have.
+    pub(super) spec: Option<PortSpec>,
+    pub(super) error: apply::Error,
+    /// Its port has been there before, and may let everything pass.
+    pub(super) unguarded: bool,
 }
 
 /// A port that is in place, as far as we are concerned.
@@ -152,8 +162,9 @@ impl Observer {
         let (mut desired, running) = self.desired(container.as_ref());
         // Whoever asks is shown all addresses and routes.
         let all = |spec: &PortSpec| Wanted { all: true, ..wanted(spec) };
-        let observed = self.observe(id, &desired, running.as_ref(), all).await?;
+        let mut observed = self.observe(id, &desired, running.as_ref(), all).await?;
         desired.keep_macs(&observed, &mut self.registry());
+        observed.flows = self.world.flows.glance(&observed, desired.specs()).await;
         let plan = plan(&desired, &observed, fastrand::u64(..));
         Ok(Preview { container, desired, observed, plan })
     }
@@ -237,7 +248,16 @@ impl Observer {
             State::Running { pid, start } => Some((*pid, start.clone())),
             State::Stopped => None,
         };
-        (Desired::of(container, &self.rules, &mut self.registry()), running)
+        let mut registry = self.registry();
+        if container.labels.keys().any(|label| labels::asks_for_number(label)) {
+            registry.learn_numbers(self.world.switch.numbers());
+        }
+        (Desired::of(container, &self.rules, &mut registry), running)
+    }
+
+    /// An OpenFlow number may have become free: who waits for one.
+    pub(super) fn wake_for_numbers(&self) -> Vec<ContainerId> {
+        self.registry().wake_for_numbers()
     }
 
     fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {
@@ -356,7 +376,8 @@ impl Observer {
         });
         ports.append(&mut foreign);
         let leftovers = switch.leftovers_of(container);
-        Ok(Observed { bridges, ports, links, leftovers, interfaces, foreign_ends })
+        let flows = self.world.flows.of(ports.iter().map(|port| (&port.bridge, &port.name)));
+        Ok(Observed { bridges, ports, links, leftovers, interfaces, foreign_ends, flows })
     }
 
     /// All containers that are to have something or that something is there for.
@@ -368,6 +389,7 @@ impl Observer {
         let leases = self.world.switch.leases();
         let leased = leases.into_iter().map(|lease| lease.holder.key.container);
         let ours = attached.into_iter().chain(by_hand).chain(leased);
+        self.world.flows.sweep(self.world.switch.bridges());
         Ok(linked.into_iter().chain(labelled).chain(ours).collect())
     }
 }
@@ -397,7 +419,11 @@ fn ports(
         let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
         ports.refused.extend(refused);
         match (result, placed, specs.remove(&interface)) {
-            (Err(error), _, spec) => ports.failed.push((interface, spec, error)),
+            (Err(error), placed, spec) => {
+                let flows = matches!(error, apply::Error::FlowRules(_));
+                let unguarded = flows && placed.is_some_and(|placed| !placed.fresh);
+                ports.failed.push(Failed { interface, spec, error, unguarded });
+            }
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
                 let (spec, placed) = (spec.into(), done);
                 ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });

@@ -8,7 +8,7 @@ use super::look::{self, Attached};
 use super::timers::Timer;
 use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
 use crate::board::Latency;
-use crate::error_chain::chain;
+use crate::flow_rules::Event;
 use crate::netns;
 
 impl Reconciler {
@@ -26,15 +26,9 @@ impl Reconciler {
             };
             entry.set_port(PortEntry { attached, ready: false, detection });
         } else if let Some(known) = entry.port_mut(&key.interface) {
-            // The configuration may have changed meanwhile, and with it what guards the port.
-            let changed = known.attached.spec != attached.spec;
-            if changed {
+            // The configuration may have changed meanwhile.
+            if known.attached.spec != attached.spec {
                 known.attached.spec = attached.spec;
-            }
-            if let (true, true, Some(number)) =
-                (changed, known.ready, self.observer.world.switch.ofport(&port))
-            {
-                self.guard(&key, number.into());
             }
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
@@ -73,7 +67,6 @@ impl Reconciler {
                 } else {
                     debug!(container = id, name = &**name, %port, ofport, "port is in place");
                 }
-                self.guard(key, ofport);
                 self.all_well(container);
             }
             Readiness::Ready { .. } => {}
@@ -144,29 +137,23 @@ impl Reconciler {
         self.failed(container, &name, &format!("{interface}: {reason}"), vec![(interface, None)]);
     }
 
-    /// Makes sure that a port's guards are there: those of a port that this start of the program has found, or
-    /// that has got another number than it asked for. One that is to have none any more loses them.
-    fn guard(&mut self, key: &PortKey, ofport: i64) {
-        let Some(entry) = self.entries.get(&key.container) else { return };
-        let Some(port) = entry.port(&key.interface) else { return };
-        let attached = &port.attached;
-        let spec = &attached.spec;
-        let switch = &self.observer.world.switch;
-        let openflow = &self.observer.world.openflow;
-        let guards = spec.guards(switch.bridge(&spec.bridge).unwrap_or(spec.bridge_datapath));
-        let Ok(number) = u16::try_from(ofport) else { return };
-        if guards.is_empty() && !openflow.guards(&spec.bridge) {
-            return;
-        }
-        let (key, bridge, name) = (key.clone(), spec.bridge.clone(), spec.container_name.clone());
-        let openflow = openflow.clone();
-        self.work.spawn(async move {
-            let result = match guards.is_empty() {
-                true => openflow.forget(&bridge, number).await,
-                false => openflow.guard(&bridge, number, &guards).await,
-            };
-            Done::Guarded { key, name, result: result.map_err(|error| chain(&error)) }
-        });
+    /// Something has happened to flow rules that were in force.
+    pub(super) fn flows_changed(&mut self, event: Event) {
+        let (port, reason) = match event {
+            Event::Lost { port, reason } => (port, Some(reason)),
+            Event::Restored { port } | Event::Found { port } => (port, None),
+        };
+        let Some(key) = self.observer.world.switch.key_of_port(&port) else { return };
+        let Some(reason) = reason else { return self.look(key.container) };
+        let Some(entry) = self.entries.get_mut(&key.container) else { return };
+        let Some(known) = entry.port_mut(&key.interface) else { return };
+        known.ready = false;
+        let name = known.attached.spec.container_name.clone();
+        let (container, interface) = (key.container.clone(), key.interface.clone());
+        let reason =
+            format!("{interface}: the flow rules of port {port} are not in force: {reason}");
+        self.failed(&container, &name, &reason, vec![(interface, None)]);
+        self.board.unguarded(&key);
     }
 
     /// Once all ports of a container are ready, earlier failures are history.

@@ -11,6 +11,8 @@ mod docs;
 mod doctor;
 mod drift;
 mod faults;
+mod flow_rules;
+mod frames;
 mod inside;
 mod interfaces;
 mod labels;

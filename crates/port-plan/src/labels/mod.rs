@@ -26,6 +26,11 @@ use name::Name;
 /// Interfaces that one container may have; more is a slip or an attack.
 const MAX_INTERFACES: usize = 32;
 
+/// Whether a label asks for an OpenFlow number: `ovs.ofport_request` or that of an interface.
+pub fn asks_for_number(name: &str) -> bool {
+    concern_us([name].into_iter()) && name.ends_with(".ofport_request")
+}
+
 /// Whether a container with these label names is any business of ours.
 pub fn concern_us<'a>(mut names: impl Iterator<Item = &'a str>) -> bool {
     names.any(|name| name.starts_with(PREFIX))

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Container, ContainerId, Defaults, MacAddress, Network, ObservedLink, PortColumn, PortConfig,
-    PortKey, Start, State,
+    Container, ContainerId, Defaults, FlowRules, Limit, MacAddress, Network, ObservedLink,
+    PortColumn, PortConfig, PortKey, Start, State,
 };
 use crate::{Registry, Rules};
 
@@ -456,7 +456,7 @@ fn change(config: &mut PortConfig, changes: &[PortColumn]) {
 
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridges, ports, links, leftovers, interfaces, foreign_ends } =
+        let Observed { bridges, ports, links, leftovers, interfaces, foreign_ends, flows } =
             &mut self.observed;
         match step {
             Step::AddBridge { bridge, datapath } => {
@@ -513,7 +513,6 @@ impl World {
                 bridge: on,
                 port,
                 config,
-                guards: _,
                 key,
                 container_name: _,
                 start,
@@ -565,7 +564,15 @@ impl World {
                 assert_eq!(row.owner, Owner::Us);
                 change(&mut row.config, changes);
             }
+            Step::SetFlows { bridge: _, port, rules } => {
+                assert!(ports.iter().any(|other| other.name == *port), "no such port");
+                match rules.is_empty() {
+                    true => flows.remove(port),
+                    false => flows.insert(port.clone(), PortFlows::InForce(rules.clone())),
+                };
+            }
             Step::DelPort { bridge: _, port } => {
+                flows.remove(port);
                 let row = ports.iter().find(|other| other.name == *port).expect("no such port");
                 assert_eq!(row.owner, Owner::Us);
                 ports.retain(|other| other.name != *port);
@@ -606,6 +613,13 @@ fn any_port() -> impl Strategy<Value = ObservedPort> {
     )
 }
 
+/// Flow rules of another time, or unknown ones.
+fn any_flows() -> impl Strategy<Value = PortFlows> {
+    let limit = Some(Limit { rate: 1, burst: 1 });
+    let old = PortFlows::InForce(FlowRules { limit, ..FlowRules::default() });
+    prop_oneof![Just(PortFlows::Unknown), Just(old)]
+}
+
 fn any_world() -> impl Strategy<Value = World> {
     let ports = prop::collection::vec(any_port(), 0..5);
     let links = prop::collection::btree_map(0..6_u32, 0..3_u32, 0..5);
@@ -625,8 +639,13 @@ fn any_world() -> impl Strategy<Value = World> {
     ];
     let leftovers = prop::collection::btree_set(0..4_u32, 0..3)
         .prop_map(|numbers| numbers.into_iter().map(leftover).collect());
-    (bridge, ports, links, interface, leftovers).prop_map(
-        |(bridge, mut ports, links, interface, leftovers)| {
+    let flows = prop::collection::btree_map(0..6_u32, any_flows(), 0..3);
+    (bridge, ports, links, interface, leftovers, flows).prop_map(
+        |(bridge, mut ports, links, interface, leftovers, flows)| {
+            let flows = flows
+                .into_iter()
+                .map(|(number, flows)| (format!("3f2a9c1bname{number}_l").parse().unwrap(), flows));
+            let flows = flows.collect();
             ports.sort_by_key(|port| port.name.clone());
             ports.dedup_by_key(|port| port.name.clone());
             // Those of others bear no mark of ours, unless they are about to be taken over.
@@ -662,6 +681,7 @@ fn any_world() -> impl Strategy<Value = World> {
                     links,
                     leftovers,
                     interfaces,
+                    flows,
                     ..Observed::default()
                 },
                 inside,
@@ -674,7 +694,8 @@ fn any_world() -> impl Strategy<Value = World> {
 fn any_desired() -> impl Strategy<Value = Desired> {
     let vlan = prop::option::of(prop::sample::select(vec!["7", "8"]));
     (any::<bool>(), any::<bool>(), vlan).prop_map(|(running, second, vlan)| {
-        let mut labels = vec![ADDRESS];
+        // One of them has flow rules: the userspace datapath limits rates by them.
+        let mut labels = vec![ADDRESS, ("ovs.ingress_rate", "20M")];
         labels.extend(vlan.map(|vlan| ("ovs.vlan", vlan)));
         if second {
             labels.push(("ovs.eth2.ip_address", "10.0.0.1/24"));
@@ -725,6 +746,9 @@ proptest! {
             prop_assert!(world.observed.links.iter().any(|link| link.name == port.name));
             prop_assert_eq!(&port.config, &spec.config);
             prop_assert_eq!(&port.bridge, &spec.bridge);
+            let rules = spec.flow_rules(datapath(spec, &world.observed));
+            let wanted = (!rules.is_empty()).then_some(PortFlows::InForce(rules));
+            prop_assert_eq!(world.observed.flows.get(&port.name), wanted.as_ref());
         }
     }
 }
