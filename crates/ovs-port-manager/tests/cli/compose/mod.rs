@@ -99,7 +99,9 @@ fn ours(case: &Case, folder: &Path, is_second: bool) -> Result<(Answer, String)>
         Ok(found.iter().filter_map(message).collect())
     };
     // What is wrong with labels of ours alone is none of Compose's business.
-    let mut refused = messages("mistakes")?.into_iter().any(|message| !message.starts_with("ovs."));
+    let is_theirs =
+        |message: &String| !message.starts_with("ovs.") && !message.contains(" has the address ");
+    let mut refused = messages("mistakes")?.iter().any(is_theirs);
     let too_new = |message: &String| message.contains("Docker Compose 2 refuses");
     refused |= is_second && messages("warnings")?.iter().any(too_new);
     let labels = answer.pointer("/projects/0/labels").context("no labels")?;
