@@ -243,8 +243,9 @@ impl Docker {
         let image = self.image(&id);
         let ask = async || {
             let image = self.ask("inspect an image", self.client.inspect_image(&id)).await?;
-            let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
-            Ok(labels.into_iter().filter(|(name, _)| is_ours(name)).collect())
+            let given = image.config.and_then(|config| config.labels).unwrap_or_default();
+            let matters = |name: &str| is_ours(name) || name.starts_with(labels::COMPOSE);
+            Ok(given.into_iter().filter(|(name, _)| matters(name)).collect())
         };
         image.get_or_try_init(ask).await.cloned()
     }

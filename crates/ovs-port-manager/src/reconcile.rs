@@ -36,7 +36,7 @@ use crate::service_manager;
 use crate::switch;
 use announcements::Announcements;
 use look::{Attached, Look};
-pub(crate) use look::{COMPOSE_SERVICE, Observer, Preview};
+pub(crate) use look::{Observer, Preview};
 use timers::{Timer, Timers};
 
 /// How long ovs-vswitchd may take over a port before it is asked again and somebody is told.

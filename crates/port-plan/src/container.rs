@@ -85,7 +85,7 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// The image, as whoever started it named it.
     pub image: String,
-    /// The labels of its image.
+    /// The labels of its image that are ours or Compose's.
     pub image_labels: BTreeMap<String, String>,
     /// Whether it runs.
     pub state: State,
@@ -109,19 +109,49 @@ impl Container {
     }
 
     /// The Compose project that it belongs to.
-    pub(crate) fn compose_project(&self) -> Option<&str> {
-        self.labels.get("com.docker.compose.project").map(String::as_str)
+    pub(crate) fn compose_project(&self, trust_image_labels: bool) -> Option<&str> {
+        self.compose("project", trust_image_labels)
+    }
+
+    /// The Compose service that it belongs to.
+    pub fn compose_service(&self, trust_image_labels: bool) -> Option<&str> {
+        self.compose("service", trust_image_labels)
     }
 
     /// What makes it the same one again after it has been created anew: Compose's project, service and number,
     /// or else its name.
-    pub(crate) fn identity(&self) -> String {
-        let compose = |key: &str| self.labels.get(&format!("com.docker.compose.{key}"));
-        match (self.compose_project(), compose("service"), compose("container-number")) {
+    pub(crate) fn identity(&self, trust_image_labels: bool) -> String {
+        let compose = |key: &str| self.compose(key, trust_image_labels);
+        match (compose("project"), compose("service"), compose("container-number")) {
             (Some(project), Some(service), Some(number)) => format!("{project} {service} {number}"),
             _ => self.name.to_string(),
         }
     }
+
+    /// A label of Compose's, if Compose has set it or the labels of images count.
+    ///
+    /// An image that Compose has built bears project and service, too, so that an equal value does not yet tell that
+    /// a label is the image's. A number and a hash of its service have only containers, each of which Compose gives
+    /// all of its labels.
+    fn compose(&self, key: &str, trust_image_labels: bool) -> Option<&str> {
+        let given = |name: &str| {
+            let value = self.labels.get(name)?;
+            (self.image_labels.get(name) != Some(value)).then_some(())
+        };
+        let made_by_compose = || {
+            ["container-number", "config-hash"]
+                .iter()
+                .any(|key| given(&compose_label(key)).is_some())
+        };
+        let name = compose_label(key);
+        let value = self.labels.get(&name)?;
+        let counts = trust_image_labels || given(&name).is_some() || made_by_compose();
+        counts.then_some(value.as_str())
+    }
+}
+
+fn compose_label(key: &str) -> String {
+    format!("{}{key}", labels::COMPOSE)
 }
 
 /// Whether a container has a network namespace now.

@@ -154,7 +154,10 @@ fn admit(
     rules: &Rules,
     registry: &mut Registry,
 ) -> Result<PortSpec, Refusal> {
-    rules.policy.judge(container, &mut wanted).map_err(Refusal::Policy)?;
+    rules
+        .policy
+        .judge(container, rules.trust_image_labels, &mut wanted)
+        .map_err(Refusal::Policy)?;
     if let Some(output) = &wanted.mirror
         && !rules.mirror_ports.contains(output)
     {
@@ -205,7 +208,8 @@ fn assign(
         vlan: wanted.vlan,
         address: address.addr(),
     };
-    let identity = format!("{} {}", container.identity(), wanted.interface);
+    let identity = container.identity(rules.trust_image_labels);
+    let identity = format!("{identity} {}", wanted.interface);
     let mut addresses = Vec::new();
     for ipv4 in [true, false] {
         let family = || pools(wanted, rules).filter(|pool| pool.prefix.addr().is_ipv4() == ipv4);
@@ -266,7 +270,10 @@ fn port(
     } = wanted;
     let derived = || match addresses.first() {
         Some(first) => MacAddress::derive(&bridge, vlan, &first.addr()),
-        None => MacAddress::derive(&bridge, vlan, &format!("{} {interface}", container.identity())),
+        None => {
+            let identity = container.identity(rules.trust_image_labels);
+            MacAddress::derive(&bridge, vlan, &format!("{identity} {interface}"))
+        }
     };
     let mac_given = mac.is_some();
     let mac = mac.unwrap_or_else(derived);

@@ -52,7 +52,7 @@ pub use observed::{
     PortFlows,
 };
 pub use plan::{Placed, Plan, PortPlan, plan};
-pub use policy::{Denial, Forbidden, Policy, Rule, Source};
+pub use policy::{AddressLimit, Denial, Forbidden, Policy, Rule, Source};
 pub use pool::{InvalidPool, Pool};
 pub use port_config::{PortColumn, PortConfig};
 pub use registry::{Claim, Conflict, Holder, NumberTaken, Registry};

@@ -36,10 +36,20 @@ pub struct Rule {
     pub bridges: Option<Vec<Glob>>,
     /// The VLANs allowed; 0 is untagged.
     pub vlans: Option<Trunks>,
-    /// The prefixes that addresses have to be in. Those of a pool are allowed anyway.
-    pub addresses: Option<Vec<IpNet>>,
+    /// The addresses allowed. Those of a pool are allowed anyway.
+    pub addresses: Option<AddressLimit>,
     /// What MAC addresses have to begin with. Those that no label gives are allowed anyway.
     pub macs: Option<Vec<MacPrefix>>,
+}
+
+/// Which addresses a rule allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddressLimit {
+    /// The prefixes that addresses have to be in.
+    pub prefixes: Vec<IpNet>,
+    /// Whether an interface may be without an address given (`ovs.ip_address=none`): nothing then limits which one
+    /// it takes itself, and port security holds it to its MAC address alone.
+    pub none: bool,
 }
 
 /// Where labels are from.
@@ -74,18 +84,41 @@ pub enum Forbidden {
     Vlan(u16),
     /// An address.
     Address(IpNet),
+    /// That no address is given (`ovs.ip_address=none`).
+    NoAddress,
     /// A MAC address.
     Mac(MacAddress),
+}
+
+impl AddressLimit {
+    fn forbidden(&self, addressing: &Addressing) -> Option<Forbidden> {
+        let within =
+            |address: &IpNet| self.prefixes.iter().any(|net| net.contains(&address.addr()));
+        match addressing {
+            // The pools are the operator's, too.
+            Addressing::Auto => None,
+            Addressing::None => (!self.none).then_some(Forbidden::NoAddress),
+            Addressing::Given(addresses) => {
+                addresses.iter().find(|address| !within(address)).copied().map(Forbidden::Address)
+            }
+        }
+    }
 }
 
 impl Policy {
     /// Judges what an interface wants, and narrows it where a rule limits VLANs: a port without any would
     /// carry the frames of all (ovs-vswitchd.conf.db(5), Port column `trunks`).
-    pub(crate) fn judge(&self, container: &Container, wanted: &mut Wanted) -> Result<(), Denial> {
+    pub(crate) fn judge(
+        &self,
+        container: &Container,
+        trust_image_labels: bool,
+        wanted: &mut Wanted,
+    ) -> Result<(), Denial> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let rule = self.0.iter().find(|rule| rule.fits(container)).ok_or(Denial::NoRule)?;
+        let fits = |rule: &&Rule| rule.fits(container, trust_image_labels);
+        let rule = self.0.iter().find(fits).ok_or(Denial::NoRule)?;
         rule.forbidden(wanted)
             .map_or(Ok(()), |what| Err(Denial::Beyond { rule: rule.name.clone(), what }))?;
         if rule.vlans.is_some() && wanted.vlan.is_none() && wanted.trunks.is_empty() {
@@ -96,12 +129,12 @@ impl Policy {
 }
 
 impl Rule {
-    fn fits(&self, container: &Container) -> bool {
+    fn fits(&self, container: &Container, trust_image_labels: bool) -> bool {
         let fits = |glob: &Option<Glob>, text: Option<&str>| {
             glob.as_ref().is_none_or(|glob| text.is_some_and(|text| glob.matches(text)))
         };
         fits(&self.image, Some(&container.image))
-            && fits(&self.compose_project, container.compose_project())
+            && fits(&self.compose_project, container.compose_project(trust_image_labels))
             && fits(&self.container, Some(&container.name))
             && self.labels_from.is_none_or(|source| source == container.label_source())
     }
@@ -115,15 +148,7 @@ impl Rule {
             let allowed = self.vlans.as_ref()?;
             vlans(wanted).into_iter().find(|vlan| !allowed.contains(*vlan)).map(Forbidden::Vlan)
         };
-        let address = || {
-            let (Some(allowed), Addressing::Given(addresses)) =
-                (&self.addresses, &wanted.addressing)
-            else {
-                return None;
-            };
-            let within = |address: &IpNet| allowed.iter().any(|net| net.contains(&address.addr()));
-            addresses.iter().find(|address| !within(address)).copied().map(Forbidden::Address)
-        };
+        let address = || self.addresses.as_ref()?.forbidden(&wanted.addressing);
         let mac = || {
             let (Some(allowed), Some(mac)) = (&self.macs, wanted.mac) else { return None };
             let within = allowed.iter().any(|prefix| prefix.contains(mac));
@@ -169,6 +194,9 @@ impl fmt::Display for Forbidden {
             Self::Vlan(0) => f.write_str("untagged frames (VLAN 0)"),
             Self::Vlan(vlan) => write!(f, "VLAN {vlan}"),
             Self::Address(address) => write!(f, "address {address}"),
+            Self::NoAddress => f.write_str(
+                "ovs.ip_address=none, as it limits addresses; its operator may list none among them",
+            ),
             Self::Mac(mac) => write!(f, "MAC address {mac}"),
         }
     }

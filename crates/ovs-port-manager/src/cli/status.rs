@@ -15,7 +15,7 @@ use crate::board::{Instance, Phase, Row};
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::netlink;
-use crate::reconcile::{COMPOSE_SERVICE, Observer, Preview};
+use crate::reconcile::{Observer, Preview};
 
 pub(crate) const EXAMPLES: &str = "\
 It asks the daemon; where none runs, it asks Docker and Open vSwitch itself, and says so.
@@ -125,7 +125,7 @@ async fn look(observer: &Observer) -> anyhow::Result<Vec<Row>> {
 
 fn rows_of(observer: &Observer, preview: &Preview) -> Vec<Row> {
     let Some(container) = &preview.container else { return Vec::new() };
-    let service = container.labels.get(COMPOSE_SERVICE).cloned();
+    let service = observer.compose_service(container);
     let row = |phase, error| Row {
         service: service.clone(),
         error,

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use port_plan::{Glob, LinkName, MacPrefix, Policy, Pool, Rule, Source, Trunks, Vlan};
+use port_plan::{
+    AddressLimit, Glob, LinkName, MacPrefix, Policy, Pool, Rule, Source, Trunks, Vlan,
+};
 use serde::{Deserialize, Deserializer, de};
 
 use super::{lists, parsed};
@@ -55,7 +57,7 @@ pub(crate) struct RuleEntry {
     #[serde(default, deserialize_with = "lists::vlans")]
     vlans: Option<Trunks>,
     #[serde(default, deserialize_with = "lists::list")]
-    addresses: Option<Vec<IpNet>>,
+    addresses: Option<Vec<String>>,
     #[serde(default, deserialize_with = "lists::list")]
     macs: Option<Vec<String>>,
 }
@@ -73,6 +75,10 @@ impl RuleEntry {
             addresses,
             macs,
         } = self;
+        let addresses = addresses.map(|entries| limit(entries)).transpose();
+        let addresses = addresses.map_err(|text| {
+            format!("rule '{name}': addresses: '{text}': neither a prefix, such as 10.0.0.0/24, nor none")
+        })?;
         let mac = |text: String| {
             text.parse::<MacPrefix>()
                 .map_err(|error| format!("rule '{name}': macs: '{text}': {error}"))
@@ -90,6 +96,19 @@ impl RuleEntry {
             name,
         })
     }
+}
+
+/// The addresses that a rule allows; the entry that is none.
+fn limit(entries: Vec<String>) -> Result<AddressLimit, String> {
+    let mut limit = AddressLimit::default();
+    for entry in entries {
+        match (entry.trim(), entry.trim().parse()) {
+            ("none", _) => limit.none = true,
+            (_, Ok(prefix)) => limit.prefixes.push(prefix),
+            (_, Err(_)) => return Err(entry),
+        }
+    }
+    Ok(limit)
 }
 
 /// The policy of these entries.

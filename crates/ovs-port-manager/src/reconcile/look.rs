@@ -21,9 +21,6 @@ use crate::links::{self, Looked};
 use crate::netlink::{self, Wanted};
 use crate::netns;
 
-/// The label in which Docker Compose names a container's service.
-pub(crate) const COMPOSE_SERVICE: &str = "com.docker.compose.service";
-
 /// All that a look needs. It observes and applies; the plan alone decides.
 #[derive(Clone)]
 pub(crate) struct Observer {
@@ -190,7 +187,7 @@ impl Observer {
         let (mut desired, running) = self.desired(container.as_ref());
         if let Some(container) = &container {
             seen.name = Arc::clone(&container.name);
-            seen.service = container.labels.get(COMPOSE_SERVICE).cloned();
+            seen.service = self.compose_service(container);
             let start = running.as_ref().map(|(_, start)| start.clone());
             seen.ignored = start.zip(self.ignored_labels(container));
         }
@@ -258,6 +255,11 @@ impl Observer {
     /// An OpenFlow number may have become free: who waits for one.
     pub(super) fn wake_for_numbers(&self) -> Vec<ContainerId> {
         self.registry().wake_for_numbers()
+    }
+
+    /// The Compose service that a container belongs to.
+    pub(crate) fn compose_service(&self, container: &Container) -> Option<String> {
+        container.compose_service(self.rules.trust_image_labels).map(str::to_owned)
     }
 
     fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {

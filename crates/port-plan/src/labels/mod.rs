@@ -23,6 +23,9 @@ use crate::link_name::LinkName;
 use crate::spec::Defaults;
 use name::Name;
 
+/// What the names of the labels begin with by which Docker Compose knows its containers.
+pub const COMPOSE: &str = "com.docker.compose.";
+
 /// Interfaces that one container may have; more is a slip or an attack.
 const MAX_INTERFACES: usize = 32;
 

@@ -54,7 +54,10 @@ fn shop() -> Vec<Rule> {
             compose_project: Some(Glob::new("shop")),
             bridges: Some(vec![Glob::new("ovsbr*")]),
             vlans: "0,10,30-39".parse().ok(),
-            addresses: Some(vec!["10.0.0.0/16".parse().unwrap()]),
+            addresses: Some(AddressLimit {
+                prefixes: vec!["10.0.0.0/16".parse().unwrap()],
+                none: false,
+            }),
             macs: Some(vec!["02:00".parse().unwrap()]),
             ..Rule::default()
         },
@@ -78,7 +81,7 @@ fn without_rules_everything_is_allowed() {
 
 #[test]
 fn the_first_rule_that_fits_decides() {
-    let cases: [&[(&str, &str)]; 11] = [
+    let cases: [&[(&str, &str)]; 13] = [
         &[ADDRESS],
         &[ADDRESS, SHOP],
         &[ADDRESS, SHOP, ("ovs.vlan", "10")],
@@ -95,7 +98,9 @@ fn the_first_rule_that_fits_decides() {
         &[ADDRESS, SHOP, ("ovs.bridge", "br0")],
         &[("ovs.ip_address", "10.1.0.1/8"), SHOP],
         &[ADDRESS, SHOP, ("ovs.mac_address", "02:01:00:00:00:01")],
-        &[("ovs.ip_address", "none"), SHOP, ("ovs.mac_address", "02:00:00:00:00:01")],
+        &[ADDRESS, SHOP, ("ovs.mac_address", "02:00:00:00:00:01")],
+        &[("ovs.ip_address", "none"), SHOP],
+        &[("ovs.ip_address", "10.0.0.1/24,fe80::1/64"), SHOP],
     ];
     let all: String = cases
         .iter()
@@ -113,6 +118,8 @@ fn the_first_rule_that_fits_decides() {
         the policy's rule 'shop' does not allow address 10.1.0.1/8
         the policy's rule 'shop' does not allow MAC address 02:01:00:00:00:01
         tag=None trunks=0
+        the policy's rule 'shop' does not allow ovs.ip_address=none, as it limits addresses; its operator may list none among them
+        the policy's rule 'shop' does not allow address fe80::1/64
     "#]]
     .assert_eq(&all);
 }
@@ -139,4 +146,49 @@ fn labels_of_the_image_are_ignored_unless_they_are_trusted() {
     let run_only = vec![Rule { labels_from: Some(Source::Run), ..Rule::default() }];
     expect!["no rule of the configuration's policy is for this container"]
         .assert_eq(&told(&both, &trusting(run_only)));
+}
+
+#[test]
+fn a_rule_that_limits_addresses_allows_to_have_none_only_if_it_says_so() {
+    let none = container("web", &[("ovs.ip_address", "none"), SHOP], &[]);
+    let limited = |limit: Option<AddressLimit>| {
+        told(
+            &none,
+            &rules(vec![Rule { name: "shop".to_owned(), addresses: limit, ..Rule::default() }]),
+        )
+    };
+    let refused = "the policy's rule 'shop' does not allow ovs.ip_address=none, as it limits addresses; its operator \
+                   may list none among them";
+    assert_eq!(limited(Some(AddressLimit::default())), refused);
+    assert_eq!(
+        limited(Some(AddressLimit { none: true, ..AddressLimit::default() })),
+        "tag=None trunks="
+    );
+    assert_eq!(limited(None), "tag=None trunks=");
+}
+
+#[test]
+fn compose_labels_of_the_image_do_not_count_unless_they_are_trusted() {
+    let project = |name| ("com.docker.compose.project", name);
+    let number = ("com.docker.compose.container-number", "1");
+    let only_shop = || vec![Rule { compose_project: Some(Glob::new("shop")), ..Rule::default() }];
+    let no_rule = "no rule of the configuration's policy is for this container";
+    let forged =
+        container("web", &[ADDRESS], &[SHOP, ("com.docker.compose.service", "web"), number]);
+    assert_eq!(told(&forged, &rules(only_shop())), no_rule);
+    assert_eq!(forged.compose_service(false), None);
+    assert_eq!(forged.identity(false), "web");
+    let trusting = Rules { trust_image_labels: true, ..rules(only_shop()) };
+    assert_eq!(told(&forged, &trusting), "tag=None trunks=");
+    assert_eq!(forged.compose_service(true), Some("web"));
+
+    // Compose sets its labels over those of the image.
+    let overridden = container("web", &[ADDRESS, project("other"), number], &[SHOP]);
+    assert_eq!(told(&overridden, &rules(only_shop())), no_rule);
+    // It gives them to the images that it builds, too, but to no image a number.
+    let built = container("web", &[ADDRESS, SHOP, number], &[SHOP]);
+    assert_eq!(told(&built, &rules(only_shop())), "tag=None trunks=");
+    let hash = |value| ("com.docker.compose.config-hash", value);
+    let built = container("web", &[ADDRESS, SHOP, number, hash("a")], &[SHOP, number, hash("b")]);
+    assert_eq!(told(&built, &rules(only_shop())), "tag=None trunks=");
 }
