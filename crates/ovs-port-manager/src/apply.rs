@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use port_plan::{ContainerId, Step};
+use port_plan::{ContainerId, Datapath, LinkName, Step};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -23,6 +23,11 @@ pub(crate) enum Error {
     FlowRules(#[from] flow_rules::Error),
     #[error("the container has no first process")]
     NoProcess,
+    #[error(
+        "bridge {0} cannot be created, as Open vSwitch would take over the host's network link of that name; choose \
+         another name with ovs.bridge"
+    )]
+    LinkExists(LinkName),
 }
 
 impl Error {
@@ -68,6 +73,19 @@ impl World {
         (Self { switch, links: Links::new().into(), flows }, happens)
     }
 
+    /// Creates a bridge under a name that nothing on this host has.
+    pub(crate) async fn add_bridge(
+        &self,
+        bridge: &LinkName,
+        datapath: Datapath,
+    ) -> Result<(), Error> {
+        let Some(creation) = self.switch.create(bridge).await? else { return Ok(()) };
+        if self.links.exists(bridge).await? {
+            return Err(Error::LinkExists(bridge.clone()));
+        }
+        Ok(creation.finish(datapath).await?)
+    }
+
     /// Carries out one step and says so. `made` is called when the link is there that the step makes, which is yet to be
     /// configured.
     pub(crate) async fn apply(
@@ -80,7 +98,7 @@ impl World {
         let mut replaced = Vec::new();
         let port = match step {
             Step::AddBridge { bridge, datapath } => {
-                self.switch.add_bridge(bridge, *datapath).await?;
+                self.add_bridge(bridge, *datapath).await?;
                 bridge
             }
             Step::AddLink(spec) => {

@@ -18,6 +18,7 @@ use crate::config::{Config, DatapathType, ImageLabels, Options};
 use crate::docker::Docker;
 use crate::error_chain::chain;
 use crate::logging::{self, Logging};
+use crate::netlink::HostNews;
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
 use crate::{control, datapath, http, preflight, privileges};
@@ -117,7 +118,9 @@ async fn serve(
     let (controls, steering) = mpsc::channel(1);
     tokio::spawn(steer(signals, sources, config, logging, controls));
     let news = world.links.watch()?;
-    Reconciler::new(docker, world, mandate, settings, board).run(news, flows, steering).await;
+    let host = HostNews::listen()?;
+    let reconciler = Reconciler::new(docker, world, mandate, settings, board);
+    reconciler.run(news, flows, host, steering).await;
     Ok(())
 }
 

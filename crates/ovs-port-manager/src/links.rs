@@ -5,7 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use port_plan::{
-    ContainerId, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink, PortSpec, Start,
+    ContainerId, HostLink, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink,
+    PortSpec, Start,
 };
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -99,6 +100,18 @@ impl Links {
     /// Has the news tell of all that this port may lose, if anybody hears them.
     pub(crate) fn hear(&self, port: &PortSpec) -> Result<(), Error> {
         self.ears.get().map_or(Ok(()), |ears| Ok(ears.hear(port)?))
+    }
+
+    /// Those of the host's links that have addresses, and those of these names.
+    pub(crate) async fn of_host(&self, names: Vec<LinkName>) -> Result<Vec<HostLink>, Error> {
+        Ok(self.worker.run(move |host| netlink::host_links(host, &names)).await?)
+    }
+
+    /// Whether the host has a link of this name, whoever made it.
+    pub(crate) async fn exists(&self, name: &LinkName) -> Result<bool, Error> {
+        let name = name.clone();
+        let missing = move |host: &mut Connection| netlink::missing(host, [&name].into_iter());
+        Ok(self.worker.run(missing).await?.is_empty())
     }
 
     /// Lists the kernel's links anew; returns whose they are.

@@ -30,8 +30,9 @@ use crate::docker::{Docker, Event};
 use crate::error_chain::chain;
 use crate::flow_rules;
 use crate::gathering::Coming;
+use crate::links;
 use crate::memory;
-use crate::netlink::News;
+use crate::netlink::{HostNews, News};
 use crate::service_manager;
 use crate::switch;
 use announcements::Announcements;
@@ -84,6 +85,7 @@ pub(crate) struct Reconciler {
     looks: usize,
     /// Each look under way has one more of it.
     looking: Arc<()>,
+    host: Host,
     announcements: Announcements,
     /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
     /// there would have to be another.
@@ -180,13 +182,29 @@ struct Survey {
     backoff: Backoff,
 }
 
+/// The learning of what addresses the host has.
+#[derive(Default)]
+struct Host {
+    running: bool,
+    again: bool,
+}
+
 /// Work that has come to its end.
 enum Done {
     Look(Box<Look>),
     Survey(Result<HashSet<ContainerId>, look::Error>),
-    Detected { key: PortKey, port: LinkName, result: Result<Vec<IpNet>, String> },
-    Announced { container: ContainerId, result: Result<(), String> },
+    Detected {
+        key: PortKey,
+        port: LinkName,
+        result: Result<Vec<IpNet>, String>,
+    },
+    Announced {
+        container: ContainerId,
+        result: Result<(), String>,
+    },
     Asked(Result<(), switch::Error>),
+    /// Whether the host has given up addresses.
+    Reserved(Result<bool, links::Error>),
 }
 
 impl Reconciler {
@@ -208,6 +226,7 @@ impl Reconciler {
             work: JoinSet::new(),
             looks: 0,
             looking: Arc::default(),
+            host: Host::default(),
             announcements: Announcements::default(),
             followed: false,
             docker_away: false,
@@ -221,6 +240,7 @@ impl Reconciler {
         mut self,
         mut news: mpsc::UnboundedReceiver<News>,
         mut flows: mpsc::UnboundedReceiver<flow_rules::Event>,
+        mut host: HostNews,
         mut controls: mpsc::Receiver<Control>,
     ) {
         let switch = &self.observer.world.switch;
@@ -271,6 +291,7 @@ impl Reconciler {
                 Some(change) = mirrors.recv() => self.row_beside_changed(&change),
                 Some(item) = news.recv() => self.link_news(item),
                 Some(event) = flows.recv() => self.flows_changed(event),
+                () = host.changed() => self.host_changed(),
                 Ok(()) = state.changed() => {
                     let state = state.borrow_and_update().clone();
                     self.switch_changed(&state);
@@ -377,7 +398,12 @@ impl Reconciler {
         self.survey.running = true;
         self.survey.void = false;
         let observer = Arc::clone(&self.observer);
-        self.work.spawn(async move { Done::Survey(observer.survey().await) });
+        self.work.spawn(async move {
+            if let Err(error) = observer.world.switch.remove_broken_bridges().await {
+                debug!("could not remove what is left of bridges: {}", chain(&error));
+            }
+            Done::Survey(observer.survey().await)
+        });
     }
 
     fn finish(&mut self, done: Done) {
@@ -395,6 +421,7 @@ impl Reconciler {
                 // Peers find the container all the same, only later.
                 debug!(container = container.short(), reason, "could not announce the addresses");
             }
+            Done::Reserved(result) => self.reserved(result),
             Done::Asked(Ok(())) => debug!("asked ovs-vswitchd to go over its configuration"),
             Done::Asked(Err(error)) => debug!("could not ask ovs-vswitchd: {}", chain(&error)),
         }

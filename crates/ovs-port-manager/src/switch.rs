@@ -3,6 +3,7 @@
 //! Rows become what the planner observes, steps become transactions. Nothing is decided here.
 
 mod adopt;
+mod bridge;
 mod by_hand;
 mod columns;
 mod inventory;
@@ -14,8 +15,7 @@ use std::sync::Arc;
 
 use ovsdb::tables::{Bridge, Interface, Mirror, OpenVSwitch, Port, Qos};
 use ovsdb::{
-    Change, Client, Insert, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction,
-    Uuid,
+    Change, Client, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction, Uuid,
 };
 use port_plan::{
     ContainerId, Datapath, Leftover, LeftoverRow, LinkName, Numbers, ObservedPort, Owner, PortKey,
@@ -57,6 +57,18 @@ pub(crate) enum Error {
         "bridge {bridge} has no port {output} to mirror to; add it (ovs-vsctl add-port {bridge} {output})"
     )]
     NoOutput { output: LinkName, bridge: LinkName },
+    #[error(
+        "{name} is a fake bridge, VLAN {vlan} of {parent}, or a port in that VLAN; set ovs.bridge={parent} and ovs.vlan={vlan}"
+    )]
+    FakeBridge { name: LinkName, parent: String, vlan: i64 },
+    #[error(
+        "{name} is a port of bridge {bridge} and cannot be a bridge; choose another name with ovs.bridge"
+    )]
+    PortNamed { name: LinkName, bridge: String },
+    #[error(
+        "ovs-vswitchd cannot make bridge {bridge} ({error}), which is removed again; choose another name with ovs.bridge"
+    )]
+    BridgeFailed { bridge: LinkName, error: String },
     #[error("the database has no Open_vSwitch row; initialise it (ovs-vsctl init)")]
     NotInitialised,
 }
@@ -250,37 +262,6 @@ impl Switch {
             }
             numbers
         })
-    }
-
-    /// Creates a bridge with its internal port, as `ovs-vsctl add-br` does.
-    pub(crate) async fn add_bridge(
-        &self,
-        name: &LinkName,
-        datapath: Datapath,
-    ) -> Result<(), Error> {
-        let _creating = self.creating.lock().await;
-        if self.bridge(name).is_some() {
-            return Ok(());
-        }
-        let root = self.root().ok_or(Error::NotInitialised)?;
-        let mut tx = Transaction::new();
-        let interface = tx.insert(
-            Insert::<Interface>::new()
-                .set(Interface::NAME, name.as_str())
-                .set(Interface::TYPE, "internal"),
-        );
-        let port = tx.insert(
-            Insert::<Port>::new().set(Port::NAME, name.as_str()).set(Port::INTERFACES, [interface]),
-        );
-        let bridge = tx.insert(
-            Insert::<Bridge>::new()
-                .set(Bridge::NAME, name.as_str())
-                .set(Bridge::DATAPATH_TYPE, datapath.as_str())
-                .set(Bridge::PORTS, [port]),
-        );
-        let roots = tx.mutate(root, Mutation::insert(OpenVSwitch::BRIDGES, [bridge]));
-        let reply = self.transact(tx, || format!("add bridge {name}")).await?;
-        if reply.count(roots) == 0 { Err(Error::NotInitialised) } else { Ok(()) }
     }
 
     /// Has ovs-vswitchd go over its whole configuration, which it does when `next_cfg` rises

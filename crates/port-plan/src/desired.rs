@@ -15,6 +15,7 @@ use crate::policy::Denial;
 use crate::pool::Pool;
 use crate::port_config::PortConfig;
 use crate::registry::{Claim, Conflict, NumberTaken, Registry, Taken};
+use crate::reserved::{self, Reservation};
 use crate::rules::Rules;
 use crate::spec::{PortKey, PortSpec};
 use crate::vlan::Vlan;
@@ -65,6 +66,8 @@ pub enum Refusal {
     Taken(Conflict),
     /// A port of the switch has the OpenFlow number.
     NumberTaken(NumberTaken),
+    /// The host or the configuration has an address or the MAC address.
+    Reserved(Reservation),
     /// There is no pool for bridge and VLAN.
     NoPool {
         /// The bridge.
@@ -182,6 +185,9 @@ fn admit(
     if let Some(mac) = kept {
         spec.keep_mac(mac);
     }
+    if let Some(reservation) = reserved::reservation(container, &spec, rules, registry) {
+        return Err(Refusal::Reserved(reservation));
+    }
     match registry.claim(&spec) {
         Ok(()) => Ok(spec),
         Err(Taken::Held(conflict)) => Err(Refusal::Taken(conflict)),
@@ -213,7 +219,11 @@ fn assign(
     let mut addresses = Vec::new();
     for ipv4 in [true, false] {
         let family = || pools(wanted, rules).filter(|pool| pool.prefix.addr().is_ipv4() == ipv4);
-        let all = || family().flat_map(|pool| pool.candidates(&identity));
+        // Pools may overlap.
+        let free_in_all = |address: &IpNet| {
+            pools(wanted, rules).all(|pool| pool.reserves(address.addr()).is_none())
+        };
+        let all = || family().flat_map(|pool| pool.candidates(&identity)).filter(free_in_all);
         if family().next().is_none() {
             continue;
         }
@@ -339,6 +349,7 @@ impl fmt::Display for Refusal {
             Self::NumberTaken(taken) => {
                 write!(f, "{taken}; ask for another one, or leave ovs.ofport_request out")
             }
+            Self::Reserved(reservation) => write!(f, "{reservation}; choose another one"),
             Self::NoPool { bridge, vlan } => {
                 write!(f, "the configuration has no pool for bridge {bridge}")?;
                 vlan.map_or(Ok(()), |vlan| write!(f, " and VLAN {vlan}"))

@@ -4,6 +4,7 @@
 //! everything is allowed.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -91,6 +92,11 @@ pub enum Forbidden {
 }
 
 impl AddressLimit {
+    /// Whether it names an address by itself.
+    fn names(&self, address: IpAddr) -> bool {
+        self.prefixes.contains(&IpNet::from(address))
+    }
+
     fn forbidden(&self, addressing: &Addressing) -> Option<Forbidden> {
         let within =
             |address: &IpNet| self.prefixes.iter().any(|net| net.contains(&address.addr()));
@@ -117,14 +123,30 @@ impl Policy {
         if self.0.is_empty() {
             return Ok(());
         }
-        let fits = |rule: &&Rule| rule.fits(container, trust_image_labels);
-        let rule = self.0.iter().find(fits).ok_or(Denial::NoRule)?;
+        let rule = self.rule(container, trust_image_labels).ok_or(Denial::NoRule)?;
         rule.forbidden(wanted)
             .map_or(Ok(()), |what| Err(Denial::Beyond { rule: rule.name.clone(), what }))?;
         if rule.vlans.is_some() && wanted.vlan.is_none() && wanted.trunks.is_empty() {
             wanted.trunks = Trunks::untagged();
         }
         Ok(())
+    }
+}
+
+impl Policy {
+    /// Whether the rule for a container names an address by itself, and so gives it that whoever else would have it.
+    pub(crate) fn names(
+        &self,
+        container: &Container,
+        trust_image_labels: bool,
+        address: IpAddr,
+    ) -> bool {
+        let rule = self.rule(container, trust_image_labels);
+        rule.and_then(|rule| rule.addresses.as_ref()).is_some_and(|limit| limit.names(address))
+    }
+
+    fn rule(&self, container: &Container, trust_image_labels: bool) -> Option<&Rule> {
+        self.0.iter().find(|rule| rule.fits(container, trust_image_labels))
     }
 }
 

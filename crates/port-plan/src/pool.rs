@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
 use crate::link_name::LinkName;
+use crate::reserved::{Why, subnet};
 use crate::vlan::Vlan;
 
 /// Addresses that the configuration gives away on a bridge, in a VLAN.
@@ -76,7 +77,7 @@ impl Pool {
         let start = u128::from(hash) % size;
         (0..size)
             .map(move |step| address(first + (start + step) % size, self.prefix.addr().is_ipv4()))
-            .filter(|address| Some(*address) != self.gateway)
+            .filter(|address| self.reserves(*address).is_none())
             .filter_map(|address| IpNet::new(address, self.prefix.prefix_len()).ok())
     }
 
@@ -84,7 +85,15 @@ impl Pool {
     pub(crate) fn holds(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.prefix.addr().is_ipv4()
             && (self.range.0..=self.range.1).contains(&address)
-            && Some(address) != self.gateway
+            && self.reserves(address).is_none()
+    }
+
+    /// Why an address of its prefix is nobody's to have.
+    pub(crate) fn reserves(&self, address: IpAddr) -> Option<Why> {
+        if Some(address) == self.gateway {
+            return Some(Why::Gateway(self.prefix));
+        }
+        subnet(self.prefix).any(|special| special == address).then_some(Why::Subnet(self.prefix))
     }
 
     fn size(&self) -> u128 {

@@ -14,6 +14,7 @@ use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::numbers::Numbers;
 use crate::observed::ObservedPort;
+use crate::reserved::Reserved;
 use crate::spec::{PortKey, PortSpec};
 use crate::vlan::Vlan;
 
@@ -93,6 +94,8 @@ pub struct Registry {
     held: BTreeMap<ContainerId, Vec<Claim>>,
     /// Addresses that are kept for containers that exist, whether they run or not.
     leases: BTreeMap<Claim, Holder>,
+    /// What the host has.
+    reserved: Reserved,
     waiting: BTreeMap<Awaited, Vec<ContainerId>>,
     /// MAC addresses that interfaces keep in one start of their containers.
     kept_macs: BTreeMap<PortKey, (Start, MacAddress)>,
@@ -108,6 +111,23 @@ enum Awaited {
 }
 
 impl Registry {
+    /// Forgets all but what the host has, to learn it anew.
+    pub fn forget(&mut self) {
+        let reserved = std::mem::take(&mut self.reserved);
+        *self = Self { reserved, ..Self::default() };
+    }
+
+    /// Learns what the host has now; returns whether it has given up something.
+    pub fn reserve(&mut self, reserved: Reserved) -> bool {
+        let before = std::mem::replace(&mut self.reserved, reserved);
+        !before.is_within(&self.reserved)
+    }
+
+    /// What the host has.
+    pub(crate) fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
     /// Learns from a port of ours that is there already what its interface holds.
     pub fn learn(&mut self, port: &ObservedPort, container_name: &str) {
         let addresses = port.config.addresses.iter().map(ipnet::IpNet::addr);
@@ -230,9 +250,9 @@ impl Registry {
         }
     }
 
-    /// Whether somebody else than this interface holds something.
+    /// Whether somebody else than this interface has something.
     pub(crate) fn is_taken(&self, claim: &Claim, key: &PortKey) -> bool {
-        self.holder(claim).is_some_and(|holder| holder.key != *key)
+        self.holder(claim).map_or(self.reserved.has(claim), |holder| holder.key != *key)
     }
 
     /// Whether this interface holds something.
@@ -310,7 +330,8 @@ impl Registry {
     }
 }
 
-fn claims_of(spec: &PortSpec) -> Vec<Claim> {
+/// What a port needs.
+pub(crate) fn claims_of(spec: &PortSpec) -> Vec<Claim> {
     let addresses = spec.addresses.iter().map(ipnet::IpNet::addr);
     let own = (Some(spec.mac), spec.config.ofport_request);
     claims(&spec.bridge, spec.config.tag, addresses, own)
@@ -338,16 +359,21 @@ impl fmt::Display for NumberTaken {
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Holder { key, container_name } = &self.holder;
-        match &self.claim {
-            Claim::Address { bridge, vlan: Some(vlan), address } => {
-                write!(f, "{address} on {bridge}, VLAN {vlan},")?;
+        let (claim, interface, id) = (&self.claim, &key.interface, key.container.short());
+        write!(f, "{claim} is held by {interface} of container {container_name} ({id})")
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { bridge, vlan: Some(vlan), address } => {
+                write!(f, "{address} on {bridge}, VLAN {vlan},")
             }
-            Claim::Address { bridge, vlan: None, address } => write!(f, "{address} on {bridge}")?,
-            Claim::Mac { bridge, mac } => write!(f, "MAC address {mac} on {bridge}")?,
-            Claim::Number { bridge, number } => write!(f, "OpenFlow number {number} on {bridge}")?,
+            Self::Address { bridge, vlan: None, address } => write!(f, "{address} on {bridge}"),
+            Self::Mac { bridge, mac } => write!(f, "MAC address {mac} on {bridge}"),
+            Self::Number { bridge, number } => write!(f, "OpenFlow number {number} on {bridge}"),
         }
-        let (interface, id) = (&key.interface, key.container.short());
-        write!(f, " is held by {interface} of container {container_name} ({id})")
     }
 }
 

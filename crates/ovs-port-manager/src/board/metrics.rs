@@ -28,7 +28,7 @@ const PORTS: usize = 1_000;
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// Why an interface is refused, as the values of the label `reason`.
-const REASONS: [&str; 10] = [
+const REASONS: [&str; 11] = [
     "host_network",
     "container_network",
     "foreign_port",
@@ -38,6 +38,7 @@ const REASONS: [&str; 10] = [
     "taken",
     "no_pool",
     "pool_exhausted",
+    "reserved",
     "misfit",
 ];
 
@@ -154,6 +155,7 @@ impl Metrics {
                     Refusal::ImageLabels(_) => "image_labels",
                     Refusal::Policy(_) => "policy",
                     Refusal::Taken(_) | Refusal::NumberTaken(_) => "taken",
+                    Refusal::Reserved(_) => "reserved",
                     Refusal::NoPool { .. } => "no_pool",
                     Refusal::PoolExhausted(_) => "pool_exhausted",
                     Refusal::Misfit(_) => "misfit",

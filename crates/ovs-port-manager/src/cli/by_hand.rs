@@ -196,7 +196,7 @@ async fn add_port(observer: &Observer, wish: Wish) -> anyhow::Result<()> {
         Some(datapath) => datapath,
         None => {
             let datapath = observer.rules.defaults.datapath;
-            switch.add_bridge(&wish.bridge, datapath).await?;
+            observer.world.add_bridge(&wish.bridge, datapath).await?;
             datapath
         }
     };

@@ -83,6 +83,7 @@ services:
             compose.yaml:6: service web: ovs.vlan=4096: not a number between 1 and 4094
             compose.yaml:8: service web: ovs.mac_address=31: not a unicast MAC address, such as 02:00:00:00:00:01
             compose.yaml:9: service web: ovs.gateway=10: not an address, such as 192.168.1.1; without prefix length
+            compose.yaml:10: service web: ovs.bridge=-3: a bridge's name has letters, digits and '_.-+@' here, and begins with a letter, a digit or '_'
             1 of 1
         "#]],
     );

@@ -75,7 +75,7 @@ impl RuleEntry {
             addresses,
             macs,
         } = self;
-        let addresses = addresses.map(|entries| limit(entries)).transpose();
+        let addresses = addresses.map(limit).transpose();
         let addresses = addresses.map_err(|text| {
             format!("rule '{name}': addresses: '{text}': neither a prefix, such as 10.0.0.0/24, nor none")
         })?;

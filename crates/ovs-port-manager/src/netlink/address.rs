@@ -104,7 +104,8 @@ pub(super) fn get_ipv6(
     }
 }
 
-fn read(message: &AddressMessage) -> Option<Found> {
+/// An address that the kernel tells of.
+pub(super) fn read(message: &AddressMessage) -> Option<Found> {
     // IPv4 tells the interface's own address as Local, IPv6 as Address (linux/if_addr.h).
     let own = |attribute: &AddressAttribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),

@@ -9,6 +9,7 @@ mod announce;
 mod connection;
 mod counters;
 mod filter;
+mod host;
 mod interface;
 mod mark;
 mod route;
@@ -21,6 +22,7 @@ use std::io;
 pub(crate) use adopt::{Adoption, adopt, ends};
 pub(crate) use connection::Connection;
 pub(crate) use counters::{LinkNow, traffic};
+pub(crate) use host::{HostNews, host_links};
 pub(crate) use interface::Wanted;
 pub(crate) use veth::{
     Created, announce, create, delete, detect_duplicates, list, missing, observe, repair, set_up,

@@ -1,13 +1,17 @@
 //! What the world tells, and whose look follows from it.
 
+use std::sync::Arc;
+
 use ovsdb::tables::{Bridge, Interface, Port};
 use ovsdb::{Change, LockState, Row, State, Uuid};
 use port_plan::ContainerId;
 use tracing::{info, warn};
 
 use super::timers::Timer;
-use super::{END, Reconciler, STANDBY};
+use super::{Done, END, Reconciler, STANDBY};
 use crate::board::Instance;
+use crate::error_chain::chain;
+use crate::links;
 use crate::netlink::News;
 use crate::switch::settings_differ;
 use crate::{service_manager, switch};
@@ -28,6 +32,36 @@ impl Reconciler {
                 // Without OVSDB nobody has the lock: wait and see.
                 self.timers.set(Timer::Standby, STANDBY);
             }
+        }
+    }
+
+    /// Addresses of the host's, or ports that are no container's, have come or gone.
+    pub(super) fn host_changed(&mut self) {
+        // The look at everything that is to come learns them as well.
+        if !self.survey.done {
+            return;
+        }
+        if std::mem::replace(&mut self.host.running, true) {
+            self.host.again = true;
+            return;
+        }
+        let observer = Arc::clone(&self.observer);
+        self.work.spawn(async move { Done::Reserved(observer.reserve().await) });
+    }
+
+    /// It is known which addresses the host has.
+    pub(super) fn reserved(&mut self, result: Result<bool, links::Error>) {
+        self.host.running = false;
+        match result {
+            // Somebody may have been refused one.
+            Ok(true) => self.look_at_everything(),
+            Ok(false) => {}
+            Err(error) => {
+                warn!("cannot list the host's addresses, the old list holds: {}", chain(&error));
+            }
+        }
+        if std::mem::take(&mut self.host.again) {
+            self.host_changed();
         }
     }
 
@@ -66,6 +100,10 @@ impl Reconciler {
             }
         }
         let Some(container) = switch::container_of(row) else {
+            let number = |row: &Option<Arc<Interface>>| row.as_ref().map(|row| row.ofport);
+            if number(&change.old) != number(&change.new) {
+                self.host_changed();
+            }
             return;
         };
         if let (Some(old), Some(new)) = (&change.old, &change.new)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Registry, Rules, Start, State, Step, clear, labels, plan,
+    PortSpec, Registry, Reserved, Rules, Start, State, Step, clear, labels, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -275,13 +275,20 @@ impl Observer {
     /// Forgets who holds what, and learns it from the ports that are there.
     pub(crate) fn learn(&self) {
         let mut registry = self.registry();
-        *registry = Registry::default();
+        registry.forget();
         for (port, container_name) in self.world.switch.ports() {
             registry.learn(&port, &container_name);
         }
         for lease in self.world.switch.leases() {
             registry.learn_lease(lease);
         }
+    }
+
+    /// Learns which addresses are the host's; returns whether it has given up some.
+    pub(crate) async fn reserve(&self) -> Result<bool, links::Error> {
+        let (ports, internal) = self.world.switch.host_ports();
+        let links = self.world.links.of_host(internal).await?;
+        Ok(self.registry().reserve(Reserved::of(&ports, &links)))
     }
 
     fn steps<'a>(&'a self, subject: &'a Subject<'a>) -> Steps<'a> {
@@ -384,6 +391,7 @@ impl Observer {
 
     /// All containers that are to have something or that something is there for.
     pub(crate) async fn survey(&self) -> Result<HashSet<ContainerId>, Error> {
+        self.reserve().await?;
         let linked = self.world.links.refresh().await?;
         let labelled = self.docker.list().await?;
         let attached = self.world.switch.containers();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use ovsdb::tables::{Bridge, Interface, OpenVSwitch};
+use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
 use ovsdb::{LockError, LockState};
-use port_plan::ContainerId;
+use port_plan::{ContainerId, HostPort, LinkName};
 use tokio::time::timeout;
 
 use super::by_hand::is_by_hand;
@@ -65,6 +65,34 @@ impl Switch {
                 broken,
             }
         })
+    }
+
+    /// The ports that are no container's, and the names of those whose interfaces Open vSwitch itself makes.
+    pub(crate) fn host_ports(&self) -> (Vec<HostPort>, Vec<LinkName>) {
+        let mut internal = Vec::new();
+        let ports = self.client.read(|replica| {
+            let mut ports = Vec::new();
+            for bridge in replica.table::<Bridge>().iter() {
+                let Ok(name) = bridge.name.parse::<LinkName>() else { continue };
+                for port in bridge.ports.iter().filter_map(|it| replica.table::<Port>().get(*it)) {
+                    let vlan = port.tag.and_then(|tag| tag.to_string().parse().ok());
+                    for row in &port.interfaces {
+                        let Some(row) = replica.table::<Interface>().get(*row) else { continue };
+                        let theirs = !is_ours(&row.external_ids) && !is_by_hand(&row.external_ids);
+                        let Some(interface) = row.name.parse::<LinkName>().ok().filter(|_| theirs)
+                        else {
+                            continue;
+                        };
+                        if row.r#type == "internal" {
+                            internal.push(interface.clone());
+                        }
+                        ports.push(HostPort { bridge: name.clone(), vlan, interface });
+                    }
+                }
+            }
+            ports
+        });
+        (ports, internal)
     }
 
     /// Whether ovs-vswitchd runs on this database: it then has a lock that nobody else gets.

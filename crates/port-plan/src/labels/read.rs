@@ -43,7 +43,20 @@ pub(super) fn addresses(value: &str, wanted: &mut Wanted) -> Vec<String> {
 }
 
 pub(super) fn bridge(value: &str, wanted: &mut Wanted) -> Vec<String> {
-    set(&mut wanted.bridge, value.parse().map_err(in_words))
+    set(&mut wanted.bridge, bridge_name(value))
+}
+
+/// The name of a bridge, which is also that of a link of the host's, and may stand in commands that somebody copies.
+fn bridge_name(name: &str) -> Result<LinkName, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-+@".contains(&byte);
+    let first = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let parsed: LinkName = name.parse().map_err(in_words)?;
+    match name {
+        "lo" => Err("'lo' is the host's loopback; choose another name".to_owned()),
+        _ if name.bytes().all(plain) && name.as_bytes().first().is_some_and(first) => Ok(parsed),
+        _ => Err("a bridge's name has letters, digits and '_.-+@' here, and begins with a letter, a digit or '_'"
+            .to_owned()),
+    }
 }
 
 pub(super) fn interface(value: &str, wanted: &mut Wanted) -> Vec<String> {

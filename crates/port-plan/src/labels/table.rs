@@ -53,7 +53,7 @@ pub const LABELS: &[Label] = &[
         key: "bridge",
         value: "`NAME`",
         default: "`ovsbr0`, or `default_bridge` of the configuration",
-        meaning: "The Open vSwitch bridge that the port goes on. It is created if it does not exist.",
+        meaning: "The Open vSwitch bridge that the port goes on. It is created if it does not exist and nothing on the host has its name.",
         example: &[("ip_address", "192.168.1.100/24"), ("bridge", "ovsbr1")],
         read: read::bridge,
         print: |wanted| Some(wanted.bridge.to_string()),
