@@ -180,7 +180,7 @@ fn a_mistake_in_a_list_is_told_with_the_entry() {
         FILE: '': not an interface name: 1 to 15 printable ASCII characters without '/', ':', '%' or spaces, and not '.', '..', 'all' or 'default' for key `mirror_ports`
         FILE: '4095': not VLANs and ranges of them between 0 (untagged) and 4094, such as 10,20,100-110 for key `policy[0]vlans`
         FILE: invalid type: boolean `true`, expected a list, or a text with commas for key `policy[0]vlans`
-        FILE: '10.0.0.0': invalid IP address syntax for key `policy[0]addresses`
+        policy: rule 'one': addresses: '10.0.0.0': neither a prefix, such as 10.0.0.0/24, nor none
     "#]].assert_eq(&told);
 }
 

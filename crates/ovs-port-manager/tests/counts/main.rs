@@ -112,8 +112,8 @@ fn a_burst_of_containers_costs() -> Result<()> {
         &expect![[r#"
             Counts {
                 inspections: 50,
-                netlink_calls: 102,
-                netlink_messages: 252,
+                netlink_calls: 105,
+                netlink_messages: 255,
                 transactions: 1,
                 bytes: 600,
             }
