@@ -28,7 +28,7 @@ CARGO_DEB_VERSION := 3.8.0
 CARGO_CYCLONEDX := target/tools/bin/cargo-cyclonedx
 CARGO_CYCLONEDX_VERSION := 0.5.9
 
-.PHONY: help demo test lint bench bench-ovsdb soak fault-matrix deps docs build \
+.PHONY: help demo test lint bench bench-ovsdb soak hostile fault-matrix deps docs build \
     dist install uninstall image deb check-deb sbom
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo "make bench  what it costs, beside the least possible and ovs-docker (CASES='single burst', SHORT=1)"
 	@echo "make bench-ovsdb  the OVSDB client beside ovs-vsctl and the Python IDL"
 	@echo "make soak   random containers and faults for an hour (MINUTES=, SEED=)"
+	@echo "make hostile  a hostile container beside twenty good ones for ten minutes (MINUTES=)"
 	@echo "make fault-matrix  each fault under each load, at every boundary between steps"
 	@echo "make docs   regenerate what is generated: typed rows, docs/labels.md"
 	@echo "make build  the release binary, target/release/ovs-port-manager"
@@ -76,6 +77,10 @@ bench-ovsdb: deps
 soak: deps
 	$(if $(SUDO),$(AS_ROOT)) $(CARGO) test --locked -p ovs-port-manager --test faults -- \
 	    --soak $(or $(MINUTES),60) $(SEED)
+
+hostile: deps
+	$(if $(SUDO),$(AS_ROOT)) $(CARGO) test --locked --release -p ovs-port-manager --test faults -- \
+	    --hostile $(or $(MINUTES),10)
 
 # `make test` runs its short form.
 fault-matrix: deps

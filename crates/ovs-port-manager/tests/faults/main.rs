@@ -1,5 +1,6 @@
 //! The daemon among faults, in a private Docker and Open vSwitch: each fault under each load (the
-//! default, printed as a table), or random ones for a while (`--soak MINUTES [SEED]`).
+//! default, printed as a table), or random ones for a while (`--soak MINUTES [SEED]`), or a hostile container
+//! beside good ones (`--hostile MINUTES`).
 //!
 //! `--matrix full` kills the daemon at every boundary between steps and makes bigger bursts;
 //! `--fault TEXT` strikes only with the faults whose names contain a text.
@@ -7,6 +8,7 @@
 mod cell;
 mod check;
 mod faults;
+mod hostile;
 mod matrix;
 mod ping;
 mod proxy;
@@ -26,6 +28,7 @@ const NAME: &str = "fault matrix";
 enum Order {
     Matrix(Form),
     Soak(f64, u64),
+    Hostile(f64),
     Nothing,
     /// Asked for a list of tests in libtest's format, of which there are none.
     List,
@@ -54,13 +57,17 @@ fn carry_out(order: Order) -> Result<usize> {
             soak::run(minutes, seed)?;
             (1, 0)
         }
+        Order::Hostile(minutes) => {
+            hostile::run(minutes)?;
+            (1, 0)
+        }
     };
     println!("{passed} passed, {failed} failed");
     Ok(failed)
 }
 
 fn order(args: &[String]) -> Result<Order> {
-    let usage = "usage: faults [--matrix short|full [--fault TEXT] | --soak MINUTES [SEED]]";
+    let usage = "usage: faults [--matrix short|full [--fault TEXT] | --soak MINUTES [SEED] | --hostile MINUTES]";
     let mut args = args.iter().map(String::as_str);
     let (mut form, mut filters, mut wanted) = (Form::short(), Vec::new(), true);
     while let Some(arg) = args.next() {
@@ -70,6 +77,10 @@ fn order(args: &[String]) -> Result<Order> {
                 let minutes = args.next().context(usage)?.parse().context(usage)?;
                 let seed = args.next().map(str::parse).transpose().context(usage)?;
                 return Ok(Order::Soak(minutes, seed.unwrap_or_else(|| fastrand::u64(..))));
+            }
+            "--hostile" => {
+                let minutes = args.next().context(usage)?.parse().context(usage)?;
+                return Ok(Order::Hostile(minutes));
             }
             "--matrix" => match args.next() {
                 Some("full") => form = Form::full(),
