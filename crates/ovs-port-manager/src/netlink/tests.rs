@@ -263,6 +263,63 @@ fn only_marked_links_are_listed() {
     assert_eq!(listed, [(spec.key, link)]);
 }
 
+/// A pair of links that somebody else makes, as `ovs-docker` does.
+fn theirs(host: &Namespace, name: &str, container: &Namespace, interface: &str) {
+    host.run(&format!("ip link add {name} type veth peer name {name}c"));
+    host.run(&format!("ip link set {name}c netns {} name {interface}", container.holder.id()));
+    host.run(&format!("ip link set {name} up"));
+    container.run(&format!("ip link set {interface} up"));
+}
+
+#[test]
+fn the_kernel_says_which_container_a_link_leads_to() {
+    let (host, container, other) = (Namespace::new(), Namespace::new(), Namespace::new());
+    theirs(&host, "one", &container, "eth1");
+    theirs(&host, "two", &container, "eth2");
+    // In a fresh namespace the first links have the same indexes.
+    theirs(&host, "other", &other, "eth1");
+    host.run("ip link add lower type veth peer name lower2");
+    let asked = [
+        ("one", "eth1"),
+        ("two", "eth1"),
+        ("two", "eth2"),
+        ("other", "eth1"),
+        ("lower", "eth1"),
+        ("gone", "eth1"),
+        ("one", "eth9"),
+    ];
+    let asked: Vec<_> =
+        asked.map(|(link, inside)| (link.parse().unwrap(), inside.parse().unwrap())).into();
+    let netns = container.open();
+    let found = host.inside(move || ends(&mut Connection::open()?, asked, &netns)).unwrap();
+    let found: Vec<_> =
+        found.iter().map(|(link, inside)| (link.as_str(), inside.as_str())).collect();
+    assert_eq!(found, [("one", "eth1"), ("two", "eth2")]);
+}
+
+#[test]
+fn a_link_that_is_taken_over_is_marked_and_stays_up() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    theirs(&host, "one", &container, "eth1");
+    host.run("ip link set one alias theirs");
+    let index = |namespace: &Namespace, name: &str| {
+        namespace.ip(&format!("link show dev {name}"))[0]["ifindex"].clone()
+    };
+    let before = (index(&host, "one"), index(&container, "eth1"));
+    let LinkSpec { key, start, .. } = spec(&[], &[]);
+    let name = "one".parse().unwrap();
+    let (mtu, tx_checksum_offload) = (Some(9000), false);
+    let adoption = Adoption { name, key, start, mtu, tx_checksum_offload };
+    let netns = container.open();
+    host.inside(move || adopt(&mut Connection::open()?, &adoption, &netns)).unwrap();
+    assert_eq!((index(&host, "one"), index(&container, "eth1")), before, "the same links");
+    let end = &host.ip("link show dev one")[0];
+    assert_eq!((&end["operstate"], &end["mtu"]), (&"UP".into(), &9000.into()));
+    assert_eq!(host.inside(|| list(&mut Connection::open()?)).unwrap().len(), 1, "it is ours");
+    assert_eq!(container.ip("link show dev eth1")[0]["operstate"], "UP");
+    assert!(container.run("ethtool -k eth1").contains("tx-checksumming: off"));
+}
+
 #[test]
 fn deleting_takes_both_ends_and_may_be_repeated() {
     let (host, container) = (Namespace::new(), Namespace::new());

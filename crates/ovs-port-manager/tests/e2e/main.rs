@@ -6,6 +6,7 @@ mod addresses;
 mod adoption;
 mod answers;
 mod attach;
+mod beside_docker;
 mod bridges;
 mod by_hand;
 mod docs;

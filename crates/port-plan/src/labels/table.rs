@@ -63,7 +63,8 @@ pub const LABELS: &[Label] = &[
         value: "`ADDRESS[,ADDRESS]`",
         default: "none",
         meaning: "Default gateway inside the container, at most one of each family, inside one of the \
-                  interface's prefixes or, where these are all /32 or /128, anywhere. It takes the place of a default route that Docker has set.",
+                  interface's prefixes or, where these are all /32 or /128, anywhere. It takes the place of a default route that Docker has set: ports that Docker publishes (`-p`) \
+                  then no longer answer clients from outside the host, unless `metric` keeps Docker's route.",
         example: &[("ip_address", "192.168.1.100/24"), ("gateway", "192.168.1.1")],
         read: read::gateways,
         print: |wanted| list(&wanted.gateways),
@@ -86,7 +87,7 @@ pub const LABELS: &[Label] = &[
         value: "`1`–`4294967295`",
         default: "the kernel's: 0 for IPv4, 1024 for IPv6",
         meaning: "Metric of the gateway's route and of all others through the interface. A default route of another \
-                  metric, such as Docker's, stays beside it.",
+                  metric, such as Docker's, which has 0 and goes before, stays beside it.",
         example: &[
             ("ip_address", "192.168.1.100/24"),
             ("gateway", "192.168.1.1"),
@@ -204,7 +205,9 @@ pub const LABELS: &[Label] = &[
         value: "`NAME`",
         default: "`eth1`, or `default_interface` of the configuration",
         meaning: "The name, inside the container, of the interface that labels without an interface's name \
-                  are for. It must not exist there yet.",
+                  are for. It must not exist there yet. Docker names its own interfaces `eth0`, `eth1` and so on, and \
+                  fails to connect a network (`docker network connect`) when the next name is taken: choose another \
+                  name, such as `ovs0`, for a container that gets a second network of Docker's.",
         example: &[("ip_address", "192.168.1.100/24"), ("interface", "net0")],
         read: read::interface,
         // The form that names the interface says it already.
