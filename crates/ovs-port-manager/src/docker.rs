@@ -2,9 +2,11 @@
 //!
 //! An event says "look at this container again" and nothing more: what is true is asked for afterwards.
 
+mod answer;
+mod request;
 mod transport;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -14,13 +16,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::API_DEFAULT_VERSION;
 use bollard::errors::Error as BollardError;
-use bollard::models::{ContainerInspectResponse, EventMessage};
-use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
+use bollard::models::EventMessage;
+use bollard::query_parameters::EventsOptionsBuilder;
 use futures_util::StreamExt;
-use port_plan::{Backoff, Container, ContainerId, Network, State, labels};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyperlocal::UnixConnector;
+use port_plan::{Backoff, Container, ContainerId, ImageLabels, ImageUnknown, labels};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
+
+use crate::error_chain::chain;
+use answer::{Answer, Labels};
 
 /// How long Docker may take to answer before it counts as not answering.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -30,6 +39,9 @@ pub(crate) const REQUESTS: usize = 8;
 const RECONNECT: Duration = Duration::from_secs(1);
 /// Images whose labels are remembered.
 const IMAGES: usize = 1024;
+/// The containers that have a network namespace: `{"status":["running","paused"]}`.
+const RUNNING: &str =
+    "/containers/json?all=true&filters=%7B%22status%22%3A%5B%22running%22%2C%22paused%22%5D%7D";
 /// Events that change whether a container has a network namespace.
 const EVENTS: [&str; 3] = ["start", "die", "destroy"];
 
@@ -70,8 +82,12 @@ pub(crate) enum Error {
     Silent { endpoint: Endpoint },
     #[error("Docker at {endpoint} cannot {what}")]
     Engine { endpoint: Endpoint, what: &'static str, source: BollardError },
-    #[error("Docker at {endpoint} sent a container without {what}")]
-    Incomplete { endpoint: Endpoint, what: &'static str },
+    #[error("Docker at {endpoint} cannot {what}")]
+    Request { endpoint: Endpoint, what: &'static str, source: request::Error },
+    #[error("Docker at {endpoint}, asked to {what}, sent")]
+    Answer { endpoint: Endpoint, what: &'static str, source: answer::Error },
+    #[error("Docker at {endpoint} sent no version")]
+    NoVersion { endpoint: Endpoint },
 }
 
 /// What the event stream tells.
@@ -91,12 +107,12 @@ pub(crate) enum Event {
 #[derive(Clone)]
 pub(crate) struct Docker {
     client: bollard::Docker,
+    asker: Client<UnixConnector, Empty<Bytes>>,
+    /// What the URIs of requests begin with.
+    base: Arc<str>,
     endpoint: Endpoint,
     images: Arc<Mutex<HashMap<String, Image>>>,
 }
-
-/// The labels of an image.
-type Labels = BTreeMap<String, String>;
 
 /// The labels of an image, as soon as somebody has asked for them.
 type Image = Arc<OnceCell<Labels>>;
@@ -114,26 +130,22 @@ impl Docker {
         // There is no version to agree on, as the client's requests name none; and to tell its own takes Docker 7 ms,
         // because it asks runc for that one's.
         timeout(ANSWER, client.ping()).await.map_err(silent)?.map_err(engine)?;
-        Ok(Self { client, endpoint: endpoint.clone(), images: Arc::default() })
+        let (asker, base) = (transport::asker(REQUESTS), transport::base(endpoint.path()));
+        let endpoint = endpoint.clone();
+        Ok(Self { client, asker, base: base.into(), endpoint, images: Arc::default() })
     }
 
     /// The engine's version.
     pub(crate) async fn version(&self) -> Result<String, Error> {
         let version = self.ask("tell its version", self.client.version()).await?;
-        version.version.ok_or_else(|| self.incomplete("a version"))
+        version.version.ok_or_else(|| Error::NoVersion { endpoint: self.endpoint.clone() })
     }
 
     /// The containers that run now and have a label of ours.
     pub(crate) async fn list(&self) -> Result<Vec<ContainerId>, Error> {
-        let running = HashMap::from([("status", vec!["running", "paused"])]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&running).build();
-        let containers =
-            self.ask("list containers", self.client.list_containers(Some(options))).await?;
-        containers
-            .into_iter()
-            .filter(|container| concerns_us(container.labels.as_ref()))
-            .map(|container| self.id(container.id.as_deref()))
-            .collect()
+        let what = "list containers";
+        let answer = self.get(what, RUNNING).await?;
+        answer::labelled(&answer).map_err(|source| self.not_understood(what, source))
     }
 
     /// One container, or `None` if there is none of that id.
@@ -155,14 +167,18 @@ impl Docker {
         {
             return Ok(None);
         }
-        match self.ask("inspect a container", self.client.inspect_container(name, None)).await {
-            Ok(response) => self.container(response).await.map(Some),
-            Err(Error::Engine {
-                source: BollardError::DockerResponseServerError { status_code: 404, .. },
-                ..
-            }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let what = "inspect a container";
+        let answer = match self.get(what, &format!("/containers/{name}/json")).await {
+            Err(Error::Request { source, .. }) if source.is_not_found() => return Ok(None),
+            answer => answer?,
+        };
+        let answer = answer::container(&answer);
+        let Answer { container, image } = answer.map_err(|it| self.not_understood(what, it))?;
+        let image_labels = match image {
+            Some(image) => self.image_labels(&image).await,
+            None => ImageLabels::default(),
+        };
+        Ok(Some(Container { image_labels, ..container }))
     }
 
     /// Follows the events of labelled containers for ever, through any loss of the connection.
@@ -229,25 +245,43 @@ impl Docker {
         }
     }
 
-    fn id(&self, text: Option<&str>) -> Result<ContainerId, Error> {
-        text.and_then(|id| id.parse().ok()).ok_or_else(|| self.incomplete("a full id"))
+    /// What the engine has at a path of its API.
+    async fn get(&self, what: &'static str, path: &str) -> Result<Bytes, Error> {
+        let endpoint = || self.endpoint.clone();
+        match timeout(ANSWER, request::get(&self.asker, &self.base, path)).await {
+            Ok(answer) => {
+                answer.map_err(|source| Error::Request { endpoint: endpoint(), what, source })
+            }
+            Err(_) => Err(Error::Silent { endpoint: endpoint() }),
+        }
     }
 
-    fn incomplete(&self, what: &'static str) -> Error {
-        Error::Incomplete { endpoint: self.endpoint.clone(), what }
+    fn not_understood(&self, what: &'static str, source: answer::Error) -> Error {
+        Error::Answer { endpoint: self.endpoint.clone(), what, source }
     }
 
-    /// The labels of an image. An image of an id never changes, so each is asked for once.
-    async fn image_labels(&self, id: Option<String>) -> Result<Labels, Error> {
-        let id = id.ok_or_else(|| self.incomplete("an image"))?;
-        let image = self.image(&id);
+    /// The labels of an image. An image of an id never changes, so each is asked for once. One that is gone
+    /// must not keep its containers from anything, so that is no error.
+    async fn image_labels(&self, id: &str) -> ImageLabels {
+        let image = self.image(id);
         let ask = async || {
-            let image = self.ask("inspect an image", self.client.inspect_image(&id)).await?;
-            let given = image.config.and_then(|config| config.labels).unwrap_or_default();
-            let matters = |name: &str| is_ours(name) || name.starts_with(labels::COMPOSE);
-            Ok(given.into_iter().filter(|(name, _)| matters(name)).collect())
+            let what = "inspect an image";
+            // The id is the engine's own, but goes into a path.
+            let known =
+                |character: char| character.is_ascii_alphanumeric() || ":_-+.".contains(character);
+            if !id.chars().all(known) {
+                let reason = format!("{} is no image's id", id.escape_debug());
+                return Err(ImageUnknown { gone: true, reason });
+            }
+            let answer = self.get(what, &format!("/images/{id}/json")).await;
+            let answer = answer.map_err(|error| unknown(id, &error))?;
+            let labels = answer::image_labels(&answer);
+            labels.map_err(|source| unknown(id, &self.not_understood(what, source)))
         };
-        image.get_or_try_init(ask).await.cloned()
+        match image.get_or_try_init(ask).await {
+            Ok(labels) => ImageLabels::Known(labels.clone()),
+            Err(unknown) => ImageLabels::Unknown(unknown),
+        }
     }
 
     fn image(&self, id: &str) -> Image {
@@ -258,36 +292,14 @@ impl Docker {
         }
         Arc::clone(images.entry(id.to_owned()).or_default())
     }
+}
 
-    async fn container(&self, response: ContainerInspectResponse) -> Result<Container, Error> {
-        let state = response.state.ok_or_else(|| self.incomplete("a state"))?;
-        let pid = state.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 0);
-        let runs = state.running == Some(true) && state.restarting != Some(true);
-        let state = match (runs, pid, state.started_at) {
-            (true, Some(pid), Some(start)) => State::Running { pid, start: start.as_str().into() },
-            _ => State::Stopped,
-        };
-        let mode = response.host_config.and_then(|host| host.network_mode).unwrap_or_default();
-        let network = match mode.split_once(':') {
-            Some(("container", other)) => Network::Container(other.to_owned()),
-            _ if mode == "host" => Network::Host,
-            _ => Network::Own,
-        };
-        let config = response.config.unwrap_or_default();
-        let labels: Labels = config.labels.unwrap_or_default().into_iter().collect();
-        let image_labels = match labels.keys().any(|name| is_ours(name)) {
-            true => self.image_labels(response.image).await?,
-            false => Labels::new(),
-        };
-        Ok(Container {
-            id: self.id(response.id.as_deref())?,
-            name: response.name.unwrap_or_default().trim_start_matches('/').into(),
-            labels,
-            image: config.image.unwrap_or_default(),
-            image_labels,
-            state,
-            network,
-        })
+fn unknown(image: &str, error: &Error) -> ImageUnknown {
+    match error {
+        Error::Request { source, .. } if source.is_not_found() => {
+            ImageUnknown { gone: true, reason: image.to_owned() }
+        }
+        error => ImageUnknown { gone: false, reason: chain(error) },
     }
 }
 
@@ -303,10 +315,6 @@ fn read(event: EventMessage) -> Option<Event> {
 
 fn concerns_us(labels: Option<&HashMap<String, String>>) -> bool {
     labels.is_some_and(|labels| labels::concern_us(labels.keys().map(String::as_str)))
-}
-
-fn is_ours(name: &str) -> bool {
-    labels::concern_us([name].into_iter())
 }
 
 /// The time as Docker's `since` wants it: seconds and nanoseconds.

@@ -37,6 +37,7 @@ mod key {
     pub(super) const IP_ADDRESS: &str = "ip_address";
     pub(super) const MAC_ADDRESS: &str = "mac_address";
     pub(super) const OWNER: &str = "owner";
+    pub(super) const OWN_LABELS: &str = "own_labels";
 }
 
 /// The value of `external_ids:owner` that makes a row ours.

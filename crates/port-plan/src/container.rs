@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::labels;
 use crate::policy::Source;
+use crate::provenance::ImageLabels;
 
 /// A container's full id: 64 hexadecimal digits. Its clones share them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,7 +87,7 @@ pub struct Container {
     /// The image, as whoever started it named it.
     pub image: String,
     /// The labels of its image that are ours or Compose's.
-    pub image_labels: BTreeMap<String, String>,
+    pub image_labels: ImageLabels,
     /// Whether it runs.
     pub state: State,
     /// Whose network namespace it has.
@@ -95,12 +96,11 @@ pub struct Container {
 
 impl Container {
     /// The names of our labels that the container has from its image: those that the image has with the same
-    /// value.
+    /// value, or may have.
     pub fn labels_of_image(&self) -> impl Iterator<Item = &str> {
-        let ours =
-            self.labels.iter().filter(|(name, _)| labels::concern_us([name.as_str()].into_iter()));
-        let of_image = ours.filter(|(name, value)| self.image_labels.get(*name) == Some(*value));
-        of_image.map(|(name, _)| name.as_str())
+        let of_image =
+            self.our_labels().filter(|(name, value)| self.image_labels.may_have(name, value));
+        of_image.map(|(name, _)| name)
     }
 
     /// Where our labels are from.
@@ -136,7 +136,7 @@ impl Container {
     fn compose(&self, key: &str, trust_image_labels: bool) -> Option<&str> {
         let given = |name: &str| {
             let value = self.labels.get(name)?;
-            (self.image_labels.get(name) != Some(value)).then_some(())
+            (!self.image_labels.may_have(name, value)).then_some(())
         };
         let made_by_compose = || {
             ["container-number", "config-hash"]
@@ -150,7 +150,7 @@ impl Container {
     }
 }
 
-fn compose_label(key: &str) -> String {
+pub(crate) fn compose_label(key: &str) -> String {
     format!("{}{key}", labels::COMPOSE)
 }
 

@@ -14,6 +14,7 @@ use crate::mac::MacAddress;
 use crate::policy::Denial;
 use crate::pool::Pool;
 use crate::port_config::PortConfig;
+use crate::provenance::ImageUnknown;
 use crate::registry::{Claim, Conflict, NumberTaken, Registry, Taken};
 use crate::reserved::{self, Reservation};
 use crate::rules::Rules;
@@ -60,6 +61,8 @@ pub enum Refusal {
     MirrorPort(LinkName),
     /// All its labels are from its image, and the configuration does not trust those.
     ImageLabels(Vec<String>),
+    /// Nobody can tell which of its labels are its image's, and the configuration does not trust those.
+    ImageUnknown(ImageUnknown),
     /// The configuration's policy does not allow it.
     Policy(Denial),
     /// Another interface holds an address, the MAC address or the OpenFlow number.
@@ -138,6 +141,9 @@ fn trusted(container: &Container, rules: &Rules) -> Result<BTreeMap<String, Stri
     let mut labels = container.labels.clone();
     if rules.trust_image_labels {
         return Ok(labels);
+    }
+    if let Some(unknown) = container.image_unknown() {
+        return Err(Refusal::ImageUnknown(unknown.clone()));
     }
     let ignored: Vec<_> = container.labels_of_image().collect();
     for name in &ignored {
@@ -306,6 +312,7 @@ fn port(
             addresses: addresses.clone(),
             mac: Some(mac),
             kept_mac: None,
+            own_labels: container.own_labels(),
         },
         secured,
         mac,
@@ -339,6 +346,7 @@ impl fmt::Display for Refusal {
                 "labels of its image are ignored ({}); give them to the container, or set image_labels: trust",
                 names.join(", ")
             ),
+            Self::ImageUnknown(unknown) => unknown.fmt(f),
             Self::Policy(denial) => denial.fmt(f),
             Self::Taken(conflict) => {
                 write!(

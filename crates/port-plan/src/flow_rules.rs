@@ -256,7 +256,7 @@ mod tests {
             name: "web".into(),
             labels: owned.collect(),
             image: String::new(),
-            image_labels: std::collections::BTreeMap::new(),
+            image_labels: crate::ImageLabels::default(),
             state: crate::State::Running { pid: 4711, start: "now".into() },
             network: crate::Network::Own,
         };

@@ -13,6 +13,7 @@ use crate::glob::Glob;
 use crate::labels::{Addressing, Wanted};
 use crate::link_name::LinkName;
 use crate::mac::{MacAddress, MacPrefix};
+use crate::provenance::ImageUnknown;
 use crate::trunks::{Trunks, VlanMode};
 use crate::vlan::Vlan;
 
@@ -67,6 +68,13 @@ pub enum Source {
 pub enum Denial {
     /// The container fits no rule.
     NoRule,
+    /// Whether it fits the rule depends on where its labels are from, which nobody can tell.
+    Untellable {
+        /// The rule's name.
+        rule: String,
+        /// Why.
+        image: ImageUnknown,
+    },
     /// The rule does not allow something.
     Beyond {
         /// The rule's name.
@@ -123,7 +131,7 @@ impl Policy {
         if self.0.is_empty() {
             return Ok(());
         }
-        let rule = self.rule(container, trust_image_labels).ok_or(Denial::NoRule)?;
+        let rule = self.rule(container, trust_image_labels)?;
         rule.forbidden(wanted)
             .map_or(Ok(()), |what| Err(Denial::Beyond { rule: rule.name.clone(), what }))?;
         if rule.vlans.is_some() && wanted.vlan.is_none() && wanted.trunks.is_empty() {
@@ -142,23 +150,36 @@ impl Policy {
         address: IpAddr,
     ) -> bool {
         let rule = self.rule(container, trust_image_labels);
-        rule.and_then(|rule| rule.addresses.as_ref()).is_some_and(|limit| limit.names(address))
+        let limit = rule.ok().and_then(|rule| rule.addresses.as_ref());
+        limit.is_some_and(|limit| limit.names(address))
     }
 
-    fn rule(&self, container: &Container, trust_image_labels: bool) -> Option<&Rule> {
-        self.0.iter().find(|rule| rule.fits(container, trust_image_labels))
+    /// The first rule that a container fits. If it may fit one whose labels' source nobody can tell, it fits none.
+    fn rule(&self, container: &Container, trust_image_labels: bool) -> Result<&Rule, Denial> {
+        let fit = |rule: &&Rule| rule.fits_apart_from_source(container, trust_image_labels);
+        for rule in self.0.iter().filter(fit) {
+            match (rule.labels_from, container.image_unknown()) {
+                (Some(_), Some(image)) => {
+                    let (rule, image) = (rule.name.clone(), image.clone());
+                    return Err(Denial::Untellable { rule, image });
+                }
+                (None, _) => return Ok(rule),
+                (Some(source), None) if source == container.label_source() => return Ok(rule),
+                (Some(_), None) => {}
+            }
+        }
+        Err(Denial::NoRule)
     }
 }
 
 impl Rule {
-    fn fits(&self, container: &Container, trust_image_labels: bool) -> bool {
+    fn fits_apart_from_source(&self, container: &Container, trust_image_labels: bool) -> bool {
         let fits = |glob: &Option<Glob>, text: Option<&str>| {
             glob.as_ref().is_none_or(|glob| text.is_some_and(|text| glob.matches(text)))
         };
         fits(&self.image, Some(&container.image))
             && fits(&self.compose_project, container.compose_project(trust_image_labels))
             && fits(&self.container, Some(&container.name))
-            && self.labels_from.is_none_or(|source| source == container.label_source())
     }
 
     fn forbidden(&self, wanted: &Wanted) -> Option<Forbidden> {
@@ -202,6 +223,10 @@ impl fmt::Display for Denial {
             Self::NoRule => {
                 f.write_str("no rule of the configuration's policy is for this container")
             }
+            Self::Untellable { rule, image } => write!(
+                f,
+                "whether the policy's rule '{rule}' is for it depends on where its labels are from, and {image}"
+            ),
             Self::Beyond { rule, what } => {
                 write!(f, "the policy's rule '{rule}' does not allow {what}")
             }

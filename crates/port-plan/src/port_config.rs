@@ -37,6 +37,8 @@ pub struct PortConfig {
     /// The MAC address that it had when its port was taken over, and keeps in this start of its container
     /// (`external_ids:adopted_mac` of the Interface).
     pub kept_mac: Option<MacAddress>,
+    /// Which of the container's labels are its own, if others are its image's (`external_ids:own_labels`).
+    pub own_labels: Option<String>,
 }
 
 /// One of the settings of a port's rows.
@@ -64,6 +66,8 @@ pub enum PortColumn {
     Mac(Option<MacAddress>),
     /// See [`PortConfig::kept_mac`].
     KeptMac(Option<MacAddress>),
+    /// See [`PortConfig::own_labels`].
+    OwnLabels(Option<String>),
 }
 
 impl PortConfig {
@@ -81,6 +85,7 @@ impl PortConfig {
             addresses,
             mac,
             kept_mac,
+            own_labels,
         } = self;
         vec![
             PortColumn::Tag(*tag),
@@ -94,6 +99,7 @@ impl PortConfig {
             PortColumn::Addresses(addresses.clone()),
             PortColumn::Mac(*mac),
             PortColumn::KeptMac(*kept_mac),
+            PortColumn::OwnLabels(own_labels.clone()),
         ]
     }
 
@@ -115,7 +121,7 @@ impl PortConfig {
 impl PortColumn {
     /// It tells whose port it is and changes nothing of what the port does.
     pub fn is_mark(&self) -> bool {
-        matches!(self, Self::Addresses(_) | Self::Mac(_) | Self::KeptMac(_))
+        matches!(self, Self::Addresses(_) | Self::Mac(_) | Self::KeptMac(_) | Self::OwnLabels(_))
     }
 }
 
@@ -143,6 +149,9 @@ impl fmt::Display for PortColumn {
             }
             Self::Mac(mac) => write!(f, "external_ids:mac_address={}", OrNone(mac.as_ref())),
             Self::KeptMac(mac) => write!(f, "external_ids:adopted_mac={}", OrNone(mac.as_ref())),
+            Self::OwnLabels(labels) => {
+                write!(f, "external_ids:own_labels={}", OrNone(labels.as_ref()))
+            }
             Self::Mirror(output) => write!(f, "mirror={}", OrNone(output.as_ref())),
         }
     }

@@ -250,7 +250,7 @@ mod tests {
             name: "web".into(),
             labels: labels.collect(),
             image: "busybox".to_owned(),
-            image_labels: BTreeMap::new(),
+            image_labels: crate::ImageLabels::default(),
             state: State::Running { pid: 4711, start: "now".into() },
             network: Network::Own,
         };

@@ -28,12 +28,13 @@ const PORTS: usize = 1_000;
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
 /// Why an interface is refused, as the values of the label `reason`.
-const REASONS: [&str; 11] = [
+const REASONS: [&str; 12] = [
     "host_network",
     "container_network",
     "foreign_port",
     "mirror_port",
     "image_labels",
+    "image_unknown",
     "policy",
     "taken",
     "no_pool",
@@ -153,6 +154,7 @@ impl Metrics {
                     Refusal::ForeignPort { .. } => "foreign_port",
                     Refusal::MirrorPort(_) => "mirror_port",
                     Refusal::ImageLabels(_) => "image_labels",
+                    Refusal::ImageUnknown(_) => "image_unknown",
                     Refusal::Policy(_) => "policy",
                     Refusal::Taken(_) | Refusal::NumberTaken(_) => "taken",
                     Refusal::Reserved(_) => "reserved",

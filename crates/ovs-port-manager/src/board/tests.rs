@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Container {
         name: name.into(),
         labels: labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
         image: "nginx".to_owned(),
-        image_labels: BTreeMap::new(),
+        image_labels: port_plan::ImageLabels::default(),
         state: Life::Running { pid: 7, start: "now".into() },
         network: Network::Own,
     }

@@ -177,6 +177,7 @@ async fn add_port(observer: &Observer, wish: Wish) -> anyhow::Result<()> {
     let container = found.with_context(|| {
         format!("Docker knows no container {shown}; docker ps lists those that run")
     })?;
+    let container = observer.recall(container);
     let State::Running { pid, start } = &container.state else {
         bail!("container {shown} does not run; start it first");
     };

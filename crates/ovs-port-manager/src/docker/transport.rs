@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
 use bollard::{BollardRequest, ClientVersion, Docker};
+use http_body_util::Empty;
+use hyper::body::{Body, Bytes};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyperlocal::UnixConnector;
@@ -21,18 +23,34 @@ pub(super) fn client(
     answer: Duration,
     version: &ClientVersion,
 ) -> Result<Docker, BollardError> {
-    let client = Client::builder(TokioExecutor::new())
-        .pool_max_idle_per_host(connections)
-        .pool_idle_timeout(IDLE)
-        .pool_timer(TokioTimer::new())
-        .build(UnixConnector);
+    let client = kept(connections);
     let transport = move |request: BollardRequest| {
         let response = client.request(request);
         async move { response.await.map_err(BollardError::from) }
     };
+    let address = base(path);
+    Docker::connect_with_custom_transport(transport, Some(address), answer.as_secs(), version)
+}
+
+/// What asks for answers that are read here.
+pub(super) fn asker(connections: usize) -> Client<UnixConnector, Empty<Bytes>> {
+    kept(connections)
+}
+
+/// The URI of the engine at this socket, without a slash at its end.
+pub(super) fn base(path: &Path) -> String {
     // The host of the URI is the path in hexadecimal digits, as the connector wants it.
     let uri: hyper::Uri = hyperlocal::Uri::new(path, "/").into();
-    let address = uri.to_string();
-    let address = address.trim_end_matches('/');
-    Docker::connect_with_custom_transport(transport, Some(address), answer.as_secs(), version)
+    uri.to_string().trim_end_matches('/').to_owned()
+}
+
+fn kept<B: Body + Send>(connections: usize) -> Client<UnixConnector, B>
+where
+    B::Data: Send,
+{
+    Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(connections)
+        .pool_idle_timeout(IDLE)
+        .pool_timer(TokioTimer::new())
+        .build(UnixConnector)
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
 use port_plan::{
-    Container, ContainerId, Desired, DesiredPorts, LinkName, Observed, Placed, Plan, PortPlan,
-    PortSpec, Registry, Reserved, Rules, Start, State, Step, clear, labels, plan,
+    Container, ContainerId, Desired, DesiredPorts, ImageLabels, ImageUnknown, LinkName, Observed,
+    ObservedPort, Owner, Placed, Plan, PortPlan, PortSpec, Refusal, Registry, Reserved, Rules,
+    Start, State, Step, clear, labels, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -119,6 +120,8 @@ pub(crate) enum Error {
     Step(#[from] apply::Error),
     #[error(transparent)]
     Links(#[from] links::Error),
+    #[error("{0}")]
+    ImageUnknown(ImageUnknown),
     #[error("its port vanished while it was looked at")]
     Vanished,
     #[error("shutting down")]
@@ -131,7 +134,7 @@ impl Error {
         match self {
             Self::Step(error) => error.is_gone(),
             Self::Links(error) => error.is_gone(),
-            Self::Docker(_) | Self::Vanished | Self::Closed(_) => false,
+            Self::Docker(_) | Self::ImageUnknown(_) | Self::Vanished | Self::Closed(_) => false,
         }
     }
 }
@@ -156,6 +159,7 @@ impl Observer {
             let _permit = self.inspections.acquire().await?;
             self.docker.inspect(id).await?
         };
+        let container = container.map(|container| self.recall(container));
         let (mut desired, running) = self.desired(container.as_ref());
         // Whoever asks is shown all addresses and routes.
         let all = |spec: &PortSpec| Wanted { all: true, ..wanted(spec) };
@@ -184,12 +188,18 @@ impl Observer {
             Box::pin(self.docker.inspect(id)).await?
         };
         let inspected = since.elapsed();
+        let container = container.map(|container| self.recall(container));
         let (mut desired, running) = self.desired(container.as_ref());
         if let Some(container) = &container {
             seen.name = Arc::clone(&container.name);
             seen.service = self.compose_service(container);
             let start = running.as_ref().map(|(_, start)| start.clone());
             seen.ignored = start.zip(self.ignored_labels(container));
+        }
+        if let Desired::Refused(Refusal::ImageUnknown(image)) = &desired
+            && !image.gone
+        {
+            return Err(Error::ImageUnknown(image.clone()));
         }
         // Many looks may wait for each other from here on.
         let exists = container.is_some();
@@ -238,6 +248,22 @@ impl Observer {
         Ok(start.map_or(Standing::Nothing, |start| Standing::Denied { start, denials }))
     }
 
+    /// A container whose image nobody can ask for its labels any more, as it was when this start of it got a port.
+    pub(crate) fn recall(&self, mut container: Container) -> Container {
+        let (ImageLabels::Unknown(_), State::Running { start, .. }) =
+            (&container.image_labels, &container.state)
+        else {
+            return container;
+        };
+        let mut ports = self.world.switch.ports_of(&container.id).into_iter();
+        let ours =
+            |port: &ObservedPort| port.owner == Owner::Us && port.start.as_ref() == Some(start);
+        if let Some(port) = ports.find(ours) {
+            container.recall(port.config.own_labels.as_deref());
+        }
+        container
+    }
+
     /// What a container is to have; its first process and its start, if it runs.
     pub(crate) fn desired(&self, container: Option<&Container>) -> (Desired, Option<(u32, Start)>) {
         let Some(container) = container else { return (Desired::Nothing, None) };
@@ -263,6 +289,9 @@ impl Observer {
     }
 
     fn ignored_labels(&self, container: &Container) -> Option<Vec<String>> {
+        if matches!(container.image_labels, ImageLabels::Unknown(_)) {
+            return None;
+        }
         let names: Vec<_> = container.labels_of_image().map(str::to_owned).collect();
         (!self.rules.trust_image_labels && !names.is_empty()).then_some(names)
     }

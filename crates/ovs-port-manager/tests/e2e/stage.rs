@@ -20,8 +20,13 @@ pub(crate) fn start_daemon(lab: &Lab) -> Result<Daemon> {
 
 /// Like [`start_daemon`], with further options.
 pub(crate) fn start_daemon_with(lab: &Lab, options: &[&str]) -> Result<Daemon> {
-    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
-    let args = ["run", "-v", "--docker", &docker, "--ovsdb", &ovsdb];
+    start_daemon_before(lab, &lab.docker_endpoint(), options)
+}
+
+/// The same, with another socket in the place of Docker's.
+pub(crate) fn start_daemon_before(lab: &Lab, docker: &str, options: &[&str]) -> Result<Daemon> {
+    let ovsdb = lab.ovsdb_endpoint();
+    let args = ["run", "-v", "--docker", docker, "--ovsdb", &ovsdb];
     let args = [args.as_slice(), options].concat();
     let daemon = lab.spawn(Path::new(PROGRAM), &args, &[])?;
     daemon.wait_log("following Docker's events", PATIENCE)?;

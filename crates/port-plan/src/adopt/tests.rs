@@ -18,7 +18,7 @@ fn container(labels: &[(&str, &str)]) -> Container {
         name: "web".into(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         image: "busybox".to_owned(),
-        image_labels: BTreeMap::new(),
+        image_labels: crate::ImageLabels::default(),
         state: State::Running { pid: 4711, start: start() },
         network: Network::Own,
     }

@@ -25,7 +25,7 @@ fn container(labels: &str) -> Container {
             .map(|(key, value)| (format!("ovs.{key}"), (*value).to_owned()))
             .collect(),
         image: "busybox".to_owned(),
-        image_labels: BTreeMap::new(),
+        image_labels: crate::ImageLabels::default(),
         state: State::Running { pid: 4711, start: "2026-01-02T03:04:05Z".into() },
         network: Network::Own,
     }

@@ -24,7 +24,7 @@ fn container(labels: &[(&str, &str)]) -> Container {
         name: "web".into(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         image: "busybox".to_owned(),
-        image_labels: BTreeMap::new(),
+        image_labels: crate::ImageLabels::default(),
         state: State::Running { pid: 4711, start: start(1) },
         network: Network::Own,
     }
@@ -448,6 +448,7 @@ fn change(config: &mut PortConfig, changes: &[PortColumn]) {
             PortColumn::Addresses(addresses) => config.addresses = addresses,
             PortColumn::Mac(mac) => config.mac = mac,
             PortColumn::KeptMac(mac) => config.kept_mac = mac,
+            PortColumn::OwnLabels(labels) => config.own_labels = labels,
             PortColumn::Mirror(output) => config.mirror = output,
             PortColumn::OfportRequest(port) => config.ofport_request = port,
         }

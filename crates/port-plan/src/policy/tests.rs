@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use expect_test::expect;
 
 use super::*;
-use crate::{Datapath, Defaults, Desired, Network, Registry, Rules, State};
+use crate::{Datapath, Defaults, Desired, ImageLabels, Network, Registry, Rules, State};
 
 fn container(name: &str, labels: &[(&str, &str)], image_labels: &[(&str, &str)]) -> Container {
     let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
@@ -16,7 +16,7 @@ fn container(name: &str, labels: &[(&str, &str)], image_labels: &[(&str, &str)])
         name: name.into(),
         labels: all,
         image: "registry/shop:1".to_owned(),
-        image_labels: owned(image_labels),
+        image_labels: ImageLabels::Known(owned(image_labels)),
         state: State::Running { pid: 4711, start: "now".into() },
         network: Network::Own,
     }

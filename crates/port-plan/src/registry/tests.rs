@@ -34,7 +34,7 @@ fn container(number: u32, labels: &[(&str, &str)]) -> Container {
         name: format!("web{number}").into(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         image: "busybox".to_owned(),
-        image_labels: BTreeMap::new(),
+        image_labels: crate::ImageLabels::default(),
         state: State::Running { pid: 4711, start: "now".into() },
         network: Network::Own,
     }
