@@ -110,6 +110,10 @@ impl World {
                 self.links.repair(repair.clone(), subject.pid()?).await?;
                 &repair.name
             }
+            Step::SetHostLink(repair) => {
+                self.links.repair_host_end(repair.clone()).await?;
+                &repair.name
+            }
             Step::DelLink { link } => {
                 self.links.delete(subject.id, link).await?;
                 link

@@ -7,6 +7,8 @@ use std::ptr;
 
 use port_plan::LinkName;
 
+/// `ETHTOOL_GTXCSUM`: get transmit checksum offload.
+const ETHTOOL_GTXCSUM: u32 = 0x16;
 /// `ETHTOOL_STXCSUM`: set transmit checksum offload.
 const ETHTOOL_STXCSUM: u32 = 0x17;
 /// `SIOCETHTOOL` (linux/sockios.h).
@@ -22,7 +24,16 @@ struct Value {
 /// Switches transmit checksum offload of an interface of the socket's namespace on or off, as
 /// `ethtool -K NAME tx on|off` does. Segmentation offload, which needs it, goes off with it. Any socket will do.
 pub(crate) fn set_tx_checksum(socket: &impl AsRawFd, name: &LinkName, on: bool) -> io::Result<()> {
-    let mut value = Value { command: ETHTOOL_STXCSUM, data: on.into() };
+    call(socket, name, Value { command: ETHTOOL_STXCSUM, data: on.into() }).map(drop)
+}
+
+/// Whether an interface of the socket's namespace leaves transmit checksums to others. Any socket will do.
+pub(crate) fn tx_checksum(socket: &impl AsRawFd, name: &LinkName) -> io::Result<bool> {
+    call(socket, name, Value { command: ETHTOOL_GTXCSUM, data: 0 }).map(|data| data != 0)
+}
+
+/// Calls the kernel; returns the value that it leaves.
+fn call(socket: &impl AsRawFd, name: &LinkName, mut value: Value) -> io::Result<u32> {
     // SAFETY: `ifreq` is plain data, for which all zeroes is a valid value.
     #[allow(unsafe_code)]
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
@@ -32,8 +43,8 @@ pub(crate) fn set_tx_checksum(socket: &impl AsRawFd, name: &LinkName, on: bool) 
     }
     request.ifr_ifru.ifru_data = ptr::from_mut(&mut value).cast();
     // SAFETY: the request and the value that it points to live until the call returns, and SIOCETHTOOL
-    // with ETHTOOL_STXCSUM reads exactly one `ethtool_value`.
+    // with these commands reads and writes exactly one `ethtool_value`.
     #[allow(unsafe_code)]
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(value.data) } else { Err(io::Error::last_os_error()) }
 }

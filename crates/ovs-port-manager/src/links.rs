@@ -5,8 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use port_plan::{
-    ContainerId, HostLink, LinkName, LinkRepair, LinkSpec, ObservedInterface, ObservedLink,
-    PortSpec, Start,
+    ContainerId, HostLink, HostRepair, LinkName, LinkRepair, LinkSpec, ObservedInterface,
+    ObservedLink, PortSpec, Start,
 };
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -110,8 +110,7 @@ impl Links {
     /// Whether the host has a link of this name, whoever made it.
     pub(crate) async fn exists(&self, name: &LinkName) -> Result<bool, Error> {
         let name = name.clone();
-        let missing = move |host: &mut Connection| netlink::missing(host, [&name].into_iter());
-        Ok(self.worker.run(missing).await?.is_empty())
+        Ok(self.worker.run(move |host| netlink::exists(host, &name)).await?)
     }
 
     /// Lists the kernel's links anew; returns whose they are.
@@ -161,12 +160,19 @@ impl Links {
         }
         let (known, container, start) = (Arc::clone(&self.known), container.clone(), start.clone());
         let look = move |host: &mut Connection| -> Result<_, Error> {
-            let missing = netlink::missing(host, believed.iter().map(|link| &link.name))?;
-            for name in &missing {
-                forget(&known, &container, name);
+            let count = believed.len();
+            let mut links = Vec::with_capacity(count);
+            for mut link in believed {
+                link.state = netlink::host_end(host, &container, &link)?;
+                match link.state {
+                    Some(_) => links.push(link),
+                    None => forget(&known, &container, &link.name),
+                }
             }
-            let there = |link: &ObservedLink| !missing.contains(&link.name);
-            let links: Vec<_> = believed.into_iter().filter(there).collect();
+            if links.len() < count {
+                // It may be there under another name, and holds that of the interface inside the container.
+                links = relist(host, &known, &container)?;
+            }
             let mut looked = Looked { links, ..Looked::default() };
             let mut opened = None;
             if !foreign.is_empty() {
@@ -214,7 +220,7 @@ impl Links {
         let create = move |host: &mut Connection| {
             let created = netlink::create(host, &spec, &netns, made)?;
             let LinkSpec { name, key, start, .. } = spec;
-            let link = ObservedLink { name, interface: key.interface, start };
+            let link = ObservedLink { name, interface: key.interface, start, state: None };
             let mut known = lock(&known);
             known.entry(key.container).or_insert_with(|| Vec::with_capacity(1)).push(link);
             Ok(created)
@@ -233,7 +239,7 @@ impl Links {
             let mut known = lock(&known);
             let links = known.entry(key.container).or_insert_with(|| Vec::with_capacity(1));
             links.retain(|link| link.name != name);
-            links.push(ObservedLink { name, interface: key.interface, start });
+            links.push(ObservedLink { name, interface: key.interface, start, state: None });
             Ok(())
         };
         Ok(self.worker.run(adopt).await?)
@@ -250,6 +256,11 @@ impl Links {
     pub(crate) async fn set_up(&self, link: &LinkName) -> Result<(), Error> {
         let link = link.clone();
         Ok(self.worker.run(move |host| netlink::set_up(host, &link)).await?)
+    }
+
+    /// Puts the host's end of a link right.
+    pub(crate) async fn repair_host_end(&self, repair: HostRepair) -> Result<(), Error> {
+        Ok(self.visitor.run(move |host| netlink::repair_host_end(host, &repair)).await?)
     }
 
     /// Announces a port's addresses from inside its container.
@@ -275,6 +286,26 @@ impl Links {
         forget(&self.known, container, name);
         Ok(())
     }
+}
+
+/// The links that the kernel has for a container, noted.
+fn relist(
+    host: &mut Connection,
+    known: &Mutex<Known>,
+    container: &ContainerId,
+) -> Result<Vec<ObservedLink>, netlink::Error> {
+    let listed = netlink::list(host)?.into_iter().filter(|(key, _)| key.container == *container);
+    let mut links: Vec<_> = listed.map(|(_, link)| link).collect();
+    let mut known = lock(known);
+    match links.is_empty() {
+        true => known.remove(container),
+        false => known.insert(container.clone(), links.clone()),
+    };
+    drop(known);
+    for link in &mut links {
+        link.state = netlink::host_end(host, container, link)?;
+    }
+    Ok(links)
 }
 
 fn forget(known: &Mutex<Known>, container: &ContainerId, name: &LinkName) {

@@ -50,7 +50,7 @@ pub use link_name::{InvalidLinkName, LinkName};
 pub use mac::{InvalidMac, InvalidMacPrefix, MacAddress, MacPrefix};
 pub use numbers::Numbers;
 pub use observed::{
-    Leftover, LeftoverRow, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner,
+    HostEnd, Leftover, LeftoverRow, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner,
     PortFlows,
 };
 pub use plan::{Placed, Plan, PortPlan, plan};
@@ -64,6 +64,6 @@ pub use route::Route;
 pub use rules::Rules;
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
 pub use status::{Backoff, Readiness};
-pub use step::{LinkRepair, LinkSpec, Step};
+pub use step::{HostRepair, LinkRepair, LinkSpec, Step};
 pub use trunks::{InvalidTrunks, InvalidVlanMode, Trunks, VlanMode};
 pub use vlan::{InvalidVlan, Vlan};

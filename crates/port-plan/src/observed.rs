@@ -57,6 +57,8 @@ pub enum ObservedInterface {
         mtu: u32,
         /// Whether it takes routes or addresses from router advertisements (`accept_ra` or `autoconf` is not 0).
         heeds_advertisements: bool,
+        /// It leaves transmit checksums to its peer.
+        tx_checksum_offload: bool,
         /// Its addresses.
         addresses: Vec<IpNet>,
         /// The routes through it.
@@ -125,4 +127,21 @@ pub struct ObservedLink {
     pub interface: LinkName,
     /// Which start of the container it was made for.
     pub start: Start,
+    /// How it is; `None` where nobody has looked.
+    pub state: Option<HostEnd>,
+}
+
+/// How the host end of a veth pair is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostEnd {
+    /// It is up.
+    pub up: bool,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its alias is the mark that it was given.
+    pub marked: bool,
+    /// Another device has it as its port: a Linux bridge, a bond, or the kernel's datapath of Open vSwitch.
+    pub enslaved: bool,
+    /// The kernel gives it link-local IPv6 addresses.
+    pub makes_addresses: bool,
 }

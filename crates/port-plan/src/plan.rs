@@ -10,11 +10,11 @@ use crate::adopt;
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
 use crate::observed::{
-    Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner, PortFlows,
+    HostEnd, Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner, PortFlows,
 };
 use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
-use crate::step::{LinkRepair, LinkSpec, Step};
+use crate::step::{HostRepair, LinkRepair, LinkSpec, Step};
 
 /// Below it the kernel gives an interface no IPv6 (`IPV6_MIN_MTU`, net/ipv6.h).
 const IPV6_MIN_MTU: u32 = 1280;
@@ -176,7 +176,7 @@ fn is_foreign(link: &ObservedLink, observed: &Observed) -> bool {
 fn serves(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> bool {
     port.start.as_ref() == Some(&spec.start)
         && port.bridge == spec.bridge
-        && there.links.iter().any(|link| link.name == port.name)
+        && there.links.iter().any(|link| link.name == port.name && link.start == spec.start)
         && there.interface != Some(&ObservedInterface::Missing)
 }
 
@@ -189,13 +189,39 @@ fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> 
         key: port.key.clone(),
         changes,
     });
+    let host = repair_host_end(port, spec, there).filter(|repair| !repair.is_empty());
     let link = repair_link(port, spec, there).filter(|repair| !repair.is_empty());
-    rows.into_iter().chain(link.map(Step::SetLink)).collect()
+    let links = host.map(Step::SetHostLink).into_iter().chain(link.map(Step::SetLink));
+    rows.into_iter().chain(links).collect()
+}
+
+fn repair_host_end(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<HostRepair> {
+    let link = there.links.iter().find(|link| link.name == port.name)?;
+    let HostEnd { up, mtu, marked, enslaved, makes_addresses } = link.state?;
+    Some(HostRepair {
+        name: port.name.clone(),
+        key: spec.key.clone(),
+        start: spec.start.clone(),
+        mark: !marked,
+        mtu: spec.mtu.filter(|wanted| mtu != u32::from(*wanted)),
+        // The kernel's datapath is such a device itself, and the kernel lets nobody else have the link then.
+        free: enslaved && datapath(spec, there.observed) == Datapath::Netdev,
+        no_addresses: makes_addresses,
+        // Where flow rules are to be put in force, the link comes up after them, with them.
+        up: !up && set_flows(port.name.clone(), spec, there.observed).is_none(),
+    })
 }
 
 fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<LinkRepair> {
-    let Some(ObservedInterface::Present { up, mac, mtu, heeds_advertisements, addresses, routes }) =
-        there.interface
+    let Some(ObservedInterface::Present {
+        up,
+        mac,
+        mtu,
+        heeds_advertisements,
+        tx_checksum_offload,
+        addresses,
+        routes,
+    }) = there.interface
     else {
         return None;
     };
@@ -215,7 +241,7 @@ fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Optio
         detect_duplicates: spec.detect_duplicates,
         routes: spec.routes.iter().filter(missing_route).copied().collect(),
         up: !up,
-        tx_checksum_offload: datapath(spec, there.observed) == Datapath::System,
+        tx_checksum_off: *tx_checksum_offload && datapath(spec, there.observed) == Datapath::Netdev,
     })
 }
 

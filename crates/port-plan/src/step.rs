@@ -31,6 +31,8 @@ pub enum Step {
     AddLink(LinkSpec),
     /// Put right what has changed of the container's end.
     SetLink(LinkRepair),
+    /// Put right what has changed of the host's end.
+    SetHostLink(HostRepair),
     /// Delete the host end of a veth pair, and so both.
     DelLink {
         /// The host end's name.
@@ -155,8 +157,29 @@ pub struct LinkRepair {
     pub routes: Vec<Route>,
     /// Whether it has to be set up.
     pub up: bool,
-    /// As in [`LinkSpec`]. It counts only where the end is set up, which it may never have been before.
-    pub tx_checksum_offload: bool,
+    /// Whether transmit checksum offload has to be switched off.
+    pub tx_checksum_off: bool,
+}
+
+/// What is to be put right of a link's end in the host. What is not named stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRepair {
+    /// Its name.
+    pub name: LinkName,
+    /// Whose it is, for the mark.
+    pub key: PortKey,
+    /// Which start of the container it is for, for the mark.
+    pub start: Start,
+    /// Whether it has to be marked.
+    pub mark: bool,
+    /// The MTU to set, in bytes.
+    pub mtu: Option<u16>,
+    /// Whether it has to be taken from the device that has it as its port.
+    pub free: bool,
+    /// Whether it has to lose its link-local IPv6 addresses, and the kernel is to make it no more.
+    pub no_addresses: bool,
+    /// Whether it has to be set up.
+    pub up: bool,
 }
 
 impl Step {
@@ -169,9 +192,11 @@ impl Step {
             | Self::SetPort { .. }
             | Self::Destroy(_)
             | Self::DelPort { .. } => true,
-            Self::AddLink(_) | Self::SetLink(_) | Self::DelLink { .. } | Self::SetFlows { .. } => {
-                false
-            }
+            Self::AddLink(_)
+            | Self::SetLink(_)
+            | Self::SetHostLink(_)
+            | Self::DelLink { .. }
+            | Self::SetFlows { .. } => false,
         }
     }
 
@@ -206,10 +231,18 @@ impl LinkRepair {
             detect_duplicates: _,
             routes,
             up,
-            tx_checksum_offload: _,
+            tx_checksum_off,
         } = self;
         let nothing = mac.is_none() && mtu.is_none() && addresses.is_empty() && routes.is_empty();
-        nothing && !ignore_advertisements && !up
+        nothing && !ignore_advertisements && !tx_checksum_off && !up
+    }
+}
+
+impl HostRepair {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        let Self { name: _, key: _, start: _, mark, mtu, free, no_addresses, up } = self;
+        !mark && mtu.is_none() && !free && !no_addresses && !up
     }
 }
 
@@ -221,6 +254,7 @@ impl fmt::Display for Step {
             }
             Self::AddLink(link) => link.fmt(f),
             Self::SetLink(repair) => repair.fmt(f),
+            Self::SetHostLink(repair) => repair.fmt(f),
             Self::DelLink { link } => write!(f, "del-link {link}"),
             Self::AddPort { bridge, port, config, .. } => {
                 write!(f, "add-port {bridge} {port}")?;
@@ -275,14 +309,26 @@ impl fmt::Display for LinkRepair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "set-link {} peer={}", self.name, self.key.interface)?;
         attributes(f, self.mac, self.mtu, &self.addresses, &self.routes)?;
-        if self.ignore_advertisements {
-            f.write_str(" accept_ra=0 autoconf=0")?;
+        f.write_str(if self.ignore_advertisements { " accept_ra=0 autoconf=0" } else { "" })?;
+        f.write_str(if self.tx_checksum_off { " tx-checksum=off" } else { "" })?;
+        f.write_str(if self.up { " up" } else { "" })
+    }
+}
+
+impl fmt::Display for HostRepair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set-link {}", self.name)?;
+        if self.mark {
+            f.write_str(" alias")?;
         }
-        match (self.up, self.tx_checksum_offload) {
-            (false, _) => Ok(()),
-            (true, true) => f.write_str(" up"),
-            (true, false) => f.write_str(" tx-checksum=off up"),
+        if let Some(mtu) = self.mtu {
+            write!(f, " mtu={mtu}")?;
         }
+        let words = [(self.free, " nomaster"), (self.no_addresses, " addrgenmode=none")];
+        for (said, word) in words.into_iter().chain([(self.up, " up")]) {
+            f.write_str(if said { word } else { "" })?;
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod cases;
 mod engine;
 // The one ioctl that the daemon and the floor share.
 #[path = "../../src/ethtool.rs"]
+#[allow(dead_code, reason = "the daemon uses the rest")]
 mod ethtool;
 mod floor;
 mod http;

@@ -127,6 +127,7 @@ impl Metrics {
             Step::SetPort { .. } => "set-port",
             Step::SetFlows { .. } => "set-flows",
             Step::DelPort { .. } => "del-port",
+            Step::SetHostLink(_) => "set-link",
             Step::Destroy(_) => "destroy",
         };
         count(&self.steps, "step", kind);

@@ -153,6 +153,7 @@ fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {
             mac,
             mtu,
             heeds_advertisements: heeds,
+            tx_checksum_offload: _,
             addresses,
             routes,
         }) => {

@@ -97,6 +97,9 @@ pub(super) fn observe(
             })
             .unwrap_or_default(),
         heeds_advertisements: heeds_advertisements(&link),
+        // A device that has no such setting leaves nothing to anybody.
+        tx_checksum_offload: ethtool::tx_checksum(connection.socket(), &wanted.name)
+            .unwrap_or(false),
         addresses: addresses(connection, index, wanted)?,
         routes: routes(connection, index, wanted)?,
     })
@@ -221,7 +224,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
         detect_duplicates,
         routes,
         up,
-        tx_checksum_offload,
+        tx_checksum_off,
     } = repair;
     let name = &key.interface;
     let mut connection = Connection::open()?;
@@ -232,7 +235,7 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let settings = mac.into_iter().chain(mtu).map(|setting| set(name, index, setting));
     connection.batch(settings.collect())?;
     set_ipv6(name, *ignore_advertisements, addresses)?;
-    if *up && !tx_checksum_offload {
+    if *tx_checksum_off {
         switch_tx_checksum_off(&connection, name)?;
     }
     for duplicate in addresses.iter().filter(|address| address.addr().is_ipv6()) {
@@ -244,6 +247,22 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let up = up.then(|| set_up(name, index));
     let routes = routes.iter().map(|route| route::add(name, index, route));
     connection.batch(addresses.chain(up).chain(routes).collect())
+}
+
+/// The requests that take a link's link-local IPv6 addresses from it.
+pub(super) fn remove_link_local(
+    connection: &mut Connection,
+    name: &LinkName,
+) -> Result<Vec<Request>, Error> {
+    let index = get(connection, name)?.header.index;
+    let mut requests = Vec::new();
+    address::each(connection, index, AddressFamily::Inet6, |found| {
+        if matches!(found.address, IpNet::V6(net) if net.addr().is_unicast_link_local()) {
+            requests.push(address::remove(name, index, found.address));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(requests)
 }
 
 /// A link of the connection's namespace.

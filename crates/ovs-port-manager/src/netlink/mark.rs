@@ -1,6 +1,6 @@
 //! The mark that tells a link of ours from all others: its alias (`ip link show` prints it).
 
-use port_plan::{LinkName, PortKey, Start};
+use port_plan::{ContainerId, LinkName, ObservedLink, PortKey, Start};
 
 /// The first word of the alias.
 const OWNER: &str = "ovs-port-manager";
@@ -25,6 +25,13 @@ pub(super) fn read(alias: &str) -> Option<(PortKey, Start)> {
     let interface: LinkName = value("iface")?.parse().ok()?;
     let start = value("start")?.into();
     Some((PortKey { container, interface }, start))
+}
+
+/// Whether an alias is the mark of a container's link.
+pub(super) fn is(alias: &str, container: &ContainerId, link: &ObservedLink) -> bool {
+    read(alias).is_some_and(|(key, start)| {
+        key.container == *container && key.interface == link.interface && start == link.start
+    })
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub(crate) use counters::{LinkNow, traffic};
 pub(crate) use host::{HostNews, host_links};
 pub(crate) use interface::Wanted;
 pub(crate) use veth::{
-    Created, announce, create, delete, detect_duplicates, list, missing, observe, repair, set_up,
+    Created, announce, create, delete, detect_duplicates, exists, host_end, list, observe, repair,
+    repair_host_end, set_up,
 };
 pub(crate) use watch::{Ears, News, hears_other_namespaces, watch};
 pub(crate) use worker::{ANSWERED_TOGETHER, Worker};

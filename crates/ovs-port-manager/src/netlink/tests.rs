@@ -177,7 +177,7 @@ fn an_interface_that_was_never_configured_is_put_right_as_a_new_one_is() {
         detect_duplicates: false,
         routes: spec.routes,
         up: true,
-        tx_checksum_offload: false,
+        tx_checksum_off: true,
     };
     let netns = container.open();
     host.inside(move || repair(&whole, &netns)).unwrap();
@@ -259,6 +259,7 @@ fn only_marked_links_are_listed() {
         name: spec.name,
         interface: spec.key.interface.clone(),
         start: spec.start,
+        state: None,
     };
     assert_eq!(listed, [(spec.key, link)]);
 }
@@ -413,7 +414,7 @@ fn an_interface_that_somebody_has_heed_router_advertisements_is_seen_and_put_rig
             detect_duplicates: false,
             routes: Vec::new(),
             up: false,
-            tx_checksum_offload: false,
+            tx_checksum_off: true,
         };
         host.inside(move || repair(&order, &netns)).unwrap();
         assert_eq!(ipv6_setting(&container, setting), "0");

@@ -13,7 +13,8 @@ use netlink_packet_route::link::{
     LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use port_plan::{
-    LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, ObservedLink, PortKey,
+    ContainerId, HostEnd, HostRepair, LinkName, LinkRepair, LinkSpec, MacAddress,
+    ObservedInterface, ObservedLink, PortKey,
 };
 
 use super::connection::{Connection, Request};
@@ -22,6 +23,8 @@ use crate::failpoint;
 
 /// `IPV6_MIN_MTU` (net/ipv6.h).
 const IPV6_MIN_MTU: u16 = 1280;
+/// `IN6_ADDR_GEN_MODE_NONE` (`linux/if_link.h`).
+const NO_ADDRESSES: u8 = 1;
 
 /// What came of making a link, beyond the link itself.
 #[derive(Debug, Default)]
@@ -132,20 +135,86 @@ pub(crate) fn set_up(host: &mut Connection, name: &LinkName) -> Result<(), Error
     host.batch(vec![up(name)])
 }
 
-/// Those of the links that do not exist.
-pub(crate) fn missing<'a>(
+/// Whether a link of that name exists.
+pub(crate) fn exists(connection: &mut Connection, name: &LinkName) -> Result<bool, Error> {
+    match interface::get(connection, name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.errno() == Some(libc::ENODEV) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How the host end of a container's link is; `None` if there is no such link.
+pub(crate) fn host_end(
     connection: &mut Connection,
-    names: impl Iterator<Item = &'a LinkName>,
-) -> Result<Vec<LinkName>, Error> {
-    let mut missing = Vec::new();
-    for name in names {
-        match interface::get(connection, name) {
-            Ok(_) => {}
-            Err(error) if error.errno() == Some(libc::ENODEV) => missing.push(name.clone()),
-            Err(error) => return Err(error),
+    container: &ContainerId,
+    link: &ObservedLink,
+) -> Result<Option<HostEnd>, Error> {
+    let message = match interface::get(connection, &link.name) {
+        Ok(message) => message,
+        Err(error) if error.errno() == Some(libc::ENODEV) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut end = HostEnd {
+        up: message.header.flags.contains(LinkFlags::Up),
+        mtu: 0,
+        marked: false,
+        enslaved: false,
+        makes_addresses: false,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => end.mtu = *mtu,
+            LinkAttribute::Controller(index) => end.enslaved = *index != 0,
+            LinkAttribute::IfAlias(alias) => end.marked = mark::is(alias, container, link),
+            LinkAttribute::AfSpecUnspec(families) => {
+                end.makes_addresses =
+                    address_mode(families).is_some_and(|mode| mode != NO_ADDRESSES);
+            }
+            _ => {}
         }
     }
-    Ok(missing)
+    Ok(Some(end))
+}
+
+/// Which link-local IPv6 addresses the kernel gives to a link, where there is IPv6.
+pub(super) fn address_mode(families: &[AfSpecUnspec]) -> Option<u8> {
+    families.iter().find_map(|family| {
+        let AfSpecUnspec::Inet6(settings) = family else { return None };
+        settings.iter().find_map(|setting| match setting {
+            AfSpecInet6::AddrGenMode(mode) => Some(mode.into()),
+            _ => None,
+        })
+    })
+}
+
+/// Puts the host end of a link right.
+pub(crate) fn repair_host_end(
+    connection: &mut Connection,
+    repair: &HostRepair,
+) -> Result<(), Error> {
+    let HostRepair { name, key, start, mark, mtu, free, no_addresses, up: set_up_too } = repair;
+    let settings = [
+        mark.then(|| LinkAttribute::IfAlias(mark::write(key, start, false))),
+        mtu.map(|mtu| LinkAttribute::Mtu(mtu.into())),
+        free.then_some(LinkAttribute::Controller(0)),
+        no_addresses.then(no_more_addresses),
+    ];
+    let mut requests: Vec<_> = settings
+        .into_iter()
+        .flatten()
+        .map(|setting| {
+            let mut host = named(name);
+            host.attributes.push(setting);
+            let what = format!("change the link {name}");
+            Request { message: RouteNetlinkMessage::SetLink(host), flags: 0, what }
+        })
+        .collect();
+    if *no_addresses {
+        requests.extend(interface::remove_link_local(connection, name)?);
+    }
+    requests.extend(set_up_too.then(|| up(name)));
+    connection.batch(requests)
 }
 
 /// All links of this namespace that bear our mark.
@@ -182,7 +251,7 @@ fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
         _ => None,
     })?;
     let interface = key.interface.clone();
-    Some((key, ObservedLink { name, interface, start }))
+    Some((key, ObservedLink { name, interface, start, state: None }))
 }
 
 /// The request for the pair. Its host end is down yet.
@@ -192,7 +261,7 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
     peer.attributes.push(LinkAttribute::Address(spec.mac.octets().to_vec()));
     peer.attributes.push(LinkAttribute::NetNsFd(netns));
 
-    let mut host = host_end(spec);
+    let mut host = named(&spec.name);
     for end in [&mut host, &mut peer] {
         // Where nothing is asked, the kernel makes a queue for each processor, waits until nobody can be using
         // them, and takes all but one away again (`veth_init_queues`, drivers/net/veth.c).
@@ -219,15 +288,16 @@ fn add(spec: &LinkSpec, netns: i32) -> Request {
 /// It goes out in one piece with the request for the pair, which the kernel carries out within the one system
 /// call: however the program dies, there is no link of ours without its mark.
 fn set_mark(spec: &LinkSpec) -> Request {
-    let mut host = host_end(spec);
+    let mut host = named(&spec.name);
     host.attributes.push(LinkAttribute::IfAlias(mark::write(&spec.key, &spec.start, spec.by_hand)));
-    if has_ipv6(spec) {
-        let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-        let inet6 = vec![AfSpecUnspec::Inet6(vec![no_address])];
-        host.attributes.push(LinkAttribute::AfSpecUnspec(inet6));
-    }
+    host.attributes.extend(has_ipv6(spec).then(no_more_addresses));
     let what = format!("mark the link {}", spec.name);
     Request { message: RouteNetlinkMessage::SetLink(host), flags: 0, what }
+}
+
+fn no_more_addresses() -> LinkAttribute {
+    let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![no_address])])
 }
 
 /// The request that takes the host end up. Its peer has no carrier until it is up, too.
@@ -235,17 +305,16 @@ fn set_mark(spec: &LinkSpec) -> Request {
 /// Everything that changes later is told to all who listen to links, and ovs-vswitchd then goes through all of
 /// them: so it comes after the mark.
 fn up(name: &LinkName) -> Request {
-    let mut host = LinkMessage::default();
-    host.attributes.push(LinkAttribute::IfName(name.to_string()));
+    let mut host = named(name);
     host.header.flags = LinkFlags::Up;
     host.header.change_mask = LinkFlags::Up;
     let what = format!("set the link {name} up");
     Request { message: RouteNetlinkMessage::SetLink(host), flags: 0, what }
 }
 
-fn host_end(spec: &LinkSpec) -> LinkMessage {
+fn named(name: &LinkName) -> LinkMessage {
     let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(spec.name.to_string()));
+    link.attributes.push(LinkAttribute::IfName(name.to_string()));
     link
 }
 
@@ -257,10 +326,8 @@ fn has_ipv6(spec: &LinkSpec) -> bool {
 }
 
 fn remove(name: &LinkName) -> Request {
-    let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::IfName(name.to_string()));
     Request {
-        message: RouteNetlinkMessage::DelLink(link),
+        message: RouteNetlinkMessage::DelLink(named(name)),
         flags: 0,
         what: format!("delete the link {name}"),
     }

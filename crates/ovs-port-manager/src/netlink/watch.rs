@@ -4,6 +4,7 @@
 //! because the kernel numbers (nsid) every namespace that a link leads to. Nothing keeps them alive.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::mem;
 use std::os::fd::AsRawFd;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NetlinkBuffer, NlasIterator};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use port_plan::{ContainerId, PortKey, PortSpec};
 use rustix::net::sockopt::{
@@ -36,6 +37,10 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(5);
 /// `NETLINK_LISTEN_ALL_NSID` (linux/netlink.h).
 const LISTEN_ALL_NSID: i32 = 8;
+/// `IFLA_EVENT_FEATURES` (`linux/if_link.h`).
+const EVENT_FEATURES: u32 = 2;
+/// `IFLA_INET6_ADDR_GEN_MODE` (`linux/if_link.h`).
+const INET6_ADDR_GEN_MODE: u16 = 8;
 /// Room for one datagram.
 const DATAGRAM: usize = 32 * 1024;
 /// `struct cmsghdr` and an `int`, with their padding.
@@ -67,7 +72,7 @@ pub(crate) fn watch(news: UnboundedSender<News>) -> Result<Ears, Error> {
     };
     let socket = Arc::new(opened().map_err(Error::system("listen to the kernel's news of links"))?);
     let ears = Ears { socket: Arc::clone(&socket), heard: Mutex::default() };
-    let mut listener = Listener { socket, ends: HashMap::new() };
+    let mut listener = Listener { socket, hosts: HashMap::new(), ends: HashMap::new() };
     veth::each(&mut Connection::open()?, |link| {
         listener.learn(&Link::of(link), true);
     })?;
@@ -149,8 +154,27 @@ fn groups_of(port: &PortSpec) -> impl Iterator<Item = u32> {
 
 struct Listener {
     socket: Arc<Socket>,
+    /// The host ends of our links, by their indices.
+    hosts: HashMap<u32, HostEnd>,
     /// The ends of our links in the namespaces of these numbers.
     ends: HashMap<i32, Vec<End>>,
+}
+
+/// The host's end of a link, as it was last told of.
+struct HostEnd {
+    container: ContainerId,
+    seen: Seen,
+    /// A hash of its name and alias, which a look compares with what they have to be.
+    names: u64,
+}
+
+/// What is set of an end, or may be taken from it by somebody else.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Seen {
+    mtu: u32,
+    mac: [u8; 6],
+    master: u32,
+    address_mode: u8,
 }
 
 /// The container's end of a link.
@@ -160,6 +184,8 @@ struct End {
     index: Option<u32>,
     /// Whether it has been up: before, it cannot have gone down.
     was_up: bool,
+    /// How it was then.
+    seen: Option<Seen>,
 }
 
 /// One datagram of the kernel's.
@@ -215,10 +241,15 @@ impl Listener {
         match (nsid, kind) {
             (None, libc::RTM_NEWLINK) => {
                 let link = Link::read(payload)?;
-                let container = self.learn(&link, false)?;
-                (!link.up).then_some(container)
+                self.learn(&link, false);
+                self.hosts.get_mut(&link.index)?.lost_by(&link)
             }
-            (None, libc::RTM_DELLINK) => self.learn(&Link::read(payload)?, false),
+            (None, libc::RTM_DELLINK) => {
+                let link = Link::read(payload)?;
+                // A link that leaves a Linux bridge is told of in the same way, by another family.
+                let whole = link.family == libc::AF_UNSPEC.cast_unsigned() as u8;
+                whole.then(|| self.hosts.remove(&link.index)).flatten().map(|end| end.container)
+            }
             (Some(nsid), libc::RTM_NEWLINK) => {
                 let link = Link::read(payload)?;
                 let end = self.ends.get_mut(&nsid)?.iter_mut().find(|end| end.is(&link))?;
@@ -231,10 +262,12 @@ impl Listener {
         }
     }
 
-    /// Notes the namespace at the other end of a link of ours; returns whose the link is.
-    fn learn(&mut self, link: &Link<'_>, was_up: bool) -> Option<ContainerId> {
-        let (key, _) = mark::read(link.alias?)?;
-        let container = key.container.clone();
+    /// Notes a link of ours and the namespace at its other end, if it bears its mark.
+    fn learn(&mut self, link: &Link<'_>, was_up: bool) {
+        let Some((key, _)) = link.alias.and_then(mark::read) else { return };
+        let host =
+            HostEnd { container: key.container.clone(), seen: link.seen, names: link.names() };
+        self.hosts.entry(link.index).or_insert(host);
         let index = link.peer;
         // One that was taken over has been up before it was ours; a veth has a carrier while its other end is up.
         let was_up = was_up || link.carrier;
@@ -244,10 +277,9 @@ impl Listener {
             ends.retain(|end| end.key.container == key.container);
             if !ends.iter().any(|end| end.key == key && end.index == index) {
                 ends.retain(|end| end.key != key);
-                ends.push(End { key, index, was_up });
+                ends.push(End { key, index, was_up, seen: None });
             }
         }
-        Some(container)
     }
 }
 
@@ -257,10 +289,14 @@ impl Listener {
 /// are read.
 #[derive(Default)]
 struct Link<'a> {
+    family: u8,
     index: u32,
     up: bool,
     /// It is up, and so is its other end.
     carrier: bool,
+    seen: Seen,
+    /// Offload settings have changed.
+    features: bool,
     name: Option<&'a str>,
     alias: Option<&'a str>,
     /// The index of its other end.
@@ -275,11 +311,13 @@ impl<'a> Link<'a> {
         let word = |at: usize| payload.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
         let flags = word(8)?;
         let mut link = Self {
+            family: *payload.first()?,
             index: word(4)?,
             up: flags & libc::IFF_UP.cast_unsigned() != 0,
             carrier: flags & libc::IFF_LOWER_UP.cast_unsigned() != 0,
             ..Self::default()
         };
+        let mut in_datapath = false;
         for attribute in NlasIterator::new(payload.get(16..)?).map_while(Result::ok) {
             let (kind, length) = (attribute.kind(), usize::from(attribute.length()));
             // `value()` would not outlive this turn; `struct nlattr` has four bytes.
@@ -289,9 +327,19 @@ impl<'a> Link<'a> {
                 libc::IFLA_IFNAME => link.name = text(value),
                 libc::IFLA_IFALIAS => link.alias = text(value),
                 libc::IFLA_LINK => link.peer = number(),
+                libc::IFLA_MTU => link.seen.mtu = number().unwrap_or_default(),
+                libc::IFLA_MASTER => link.seen.master = number().unwrap_or_default(),
+                libc::IFLA_ADDRESS => link.seen.mac = value.try_into().unwrap_or_default(),
+                libc::IFLA_AF_SPEC => link.seen.address_mode = address_mode(value),
+                libc::IFLA_LINKINFO => in_datapath = slave_kind(value) == Some(b"openvswitch\0"),
+                libc::IFLA_EVENT => link.features = number() == Some(EVENT_FEATURES),
                 libc::IFLA_LINK_NETNSID => link.nsid = number().map(u32::cast_signed),
                 _ => {}
             }
+        }
+        if in_datapath {
+            // The kernel's datapath takes each of its ports in this way.
+            link.seen.master = 0;
         }
         Some(link)
     }
@@ -304,22 +352,77 @@ impl<'a> Link<'a> {
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
             ..Self::default()
         };
+        let mut in_datapath = false;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = Some(name),
                 LinkAttribute::IfAlias(alias) => link.alias = Some(alias),
                 LinkAttribute::Link(peer) => link.peer = Some(*peer),
                 LinkAttribute::LinkNetNsId(nsid) => link.nsid = Some(*nsid),
+                LinkAttribute::Mtu(mtu) => link.seen.mtu = *mtu,
+                LinkAttribute::Controller(master) => link.seen.master = *master,
+                LinkAttribute::LinkInfo(info) => in_datapath = info.iter().any(of_datapath),
+                LinkAttribute::Address(mac) => {
+                    link.seen.mac = mac.as_slice().try_into().unwrap_or_default();
+                }
+                LinkAttribute::AfSpecUnspec(families) => {
+                    link.seen.address_mode = veth::address_mode(families).unwrap_or_default();
+                }
                 _ => {}
             }
         }
+        if in_datapath {
+            link.seen.master = 0;
+        }
         link
     }
+
+    /// A hash of its names.
+    fn names(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.name, self.alias).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Whether a link is a port of the kernel's datapath.
+fn of_datapath(info: &LinkInfo) -> bool {
+    matches!(info, LinkInfo::PortKind(kind) if kind.to_string() == "openvswitch")
+}
+
+/// An attribute among those of a message, or of an attribute that has some itself.
+fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    let mut attributes = NlasIterator::new(attributes).map_while(Result::ok);
+    let found = attributes.find(|attribute| attribute.kind() == kind)?;
+    let length = usize::from(found.length());
+    found.into_inner().get(4..length)
+}
+
+/// What a link is to the device that has it as its port, by its attribute `IFLA_LINKINFO`.
+fn slave_kind(info: &[u8]) -> Option<&[u8]> {
+    find(info, libc::IFLA_INFO_SLAVE_KIND)
+}
+
+/// Which link-local IPv6 addresses the kernel gives to a link, by its attribute `IFLA_AF_SPEC`.
+fn address_mode(families: &[u8]) -> u8 {
+    let inet6 = find(families, libc::AF_INET6.cast_unsigned() as u16);
+    let mode = inet6.and_then(|inet6| find(inet6, INET6_ADDR_GEN_MODE));
+    mode.and_then(|mode| mode.first().copied()).unwrap_or_default()
 }
 
 /// A text of the kernel's, which ends with a zero.
 fn text(value: &[u8]) -> Option<&str> {
     str::from_utf8(value.strip_suffix(&[0]).unwrap_or(value)).ok()
+}
+
+impl HostEnd {
+    /// The container that has lost something by news of this link.
+    fn lost_by(&mut self, link: &Link<'_>) -> Option<ContainerId> {
+        let before = (mem::replace(&mut self.seen, link.seen), self.names);
+        self.names = link.names();
+        let changed = before != (self.seen, self.names);
+        (changed || !link.up).then(|| self.container.clone())
+    }
 }
 
 impl End {
@@ -331,9 +434,12 @@ impl End {
     /// Whether news of this link mean that it has gone down or got another name.
     fn lost_by(&mut self, link: &Link<'_>) -> bool {
         let went_down = self.was_up && !link.up;
-        self.was_up = link.up;
         let renamed = link.name.is_some_and(|name| name != self.key.interface.as_str());
-        went_down || renamed
+        // Until it is up it is being made.
+        let before = if link.up { self.seen.replace(link.seen) } else { None };
+        let changed = self.was_up && (link.features || before.is_some_and(|it| it != link.seen));
+        self.was_up = link.up;
+        went_down || renamed || changed
     }
 }
 

@@ -22,6 +22,7 @@ mod interfaces;
 mod labels;
 mod policy;
 mod privileges;
+mod repairs;
 mod security;
 mod served;
 mod silence;

@@ -52,6 +52,7 @@ fn theirs(bridge: &str, interface: &str, addresses: &[&str]) -> Observed {
         up: true,
         mac: "02:aa:bb:cc:dd:ee".parse().ok(),
         mtu: 1500,
+        tx_checksum_offload: false,
         heeds_advertisements: false,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         routes: Vec::new(),
@@ -262,7 +263,7 @@ proptest! {
         if marked {
             // The link alone was marked before the program died.
             let interface = "eth1".parse().unwrap();
-            observed.links.push(ObservedLink { name: PORT.parse().unwrap(), interface, start: start() });
+            observed.links.push(ObservedLink { name: PORT.parse().unwrap(), interface, start: start(), state: None });
         }
         let mut labels = vec![ADDRESS];
         labels.extend(vlan.map(|vlan| ("ovs.vlan", vlan)));
@@ -282,7 +283,7 @@ proptest! {
             port.config = desired.specs()[0].config.clone();
             prop_assert!(!changes.is_empty(), "at least the marks change");
             let interface = "eth1".parse().unwrap();
-            observed.links = vec![ObservedLink { name: PORT.parse().unwrap(), interface, start: start.clone() }];
+            observed.links = vec![ObservedLink { name: PORT.parse().unwrap(), interface, start: start.clone(), state: None }];
             observed.foreign_ends.clear();
             let (_, after) = planned(&container(&labels), &observed, adopt, &mut registry);
             prop_assert_eq!(after.to_string(), "");

@@ -62,7 +62,7 @@ fn config(vlan: Option<&str>) -> PortConfig {
 
 fn link(name: &str, began: u32) -> ObservedLink {
     let interface = "eth1".parse().unwrap();
-    ObservedLink { name: name.parse().unwrap(), interface, start: start(began) }
+    ObservedLink { name: name.parse().unwrap(), interface, start: start(began), state: None }
 }
 
 fn check(container: &Container, observed: &Observed, expected: &Expect) {
@@ -158,6 +158,7 @@ fn interface() -> ObservedInterface {
         mac: Some(spec.mac),
         mtu: 1500,
         heeds_advertisements: false,
+        tx_checksum_offload: false,
         addresses: spec.addresses.clone(),
         routes: Vec::new(),
     }
@@ -180,6 +181,7 @@ fn what_changed_inside_the_container_is_put_right_and_nothing_else() {
         mac: "02:00:00:00:00:01".parse().ok(),
         mtu: 1500,
         heeds_advertisements: false,
+        tx_checksum_offload: !up,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         routes: gateways
             .iter()
@@ -212,6 +214,7 @@ fn an_interface_that_was_never_configured_gets_all_that_it_is_to_have() {
         mac: "4e:1c:ef:db:f2:32".parse().ok(),
         mtu: 1500,
         heeds_advertisements: false,
+        tx_checksum_offload: true,
         addresses: Vec::new(),
         routes: Vec::new(),
     };
@@ -240,6 +243,7 @@ fn an_interface_that_heeds_router_advertisements_is_told_not_to() {
         up: true,
         mac: "4e:1c:ef:db:f2:32".parse().ok(),
         mtu: 1500,
+        tx_checksum_offload: false,
         heeds_advertisements: true,
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         routes: Vec::new(),
@@ -427,6 +431,46 @@ fn the_mac_depends_on_bridge_vlan_and_address_alone() {
     assert_eq!(one.octets()[0] & 0b11, 0b10, "locally administered, unicast");
 }
 
+#[test]
+fn what_changed_of_the_host_end_is_put_right_and_nothing_else() {
+    let observed = |state| {
+        let mut observed = attached(interface());
+        observed.links[0].state = Some(state);
+        observed
+    };
+    check(&container(&[ADDRESS]), &observed(host_end()), &expect![[""]]);
+    let theirs = HostEnd { mtu: 9000, ..host_end() };
+    check(&container(&[ADDRESS]), &observed(theirs), &expect![[""]]);
+    let lost =
+        HostEnd { up: false, mtu: 9000, marked: false, enslaved: true, makes_addresses: true };
+    check(
+        &container(&[ADDRESS, ("ovs.mtu", "1500")]),
+        &observed(lost),
+        &expect![[r#"
+            set-link 3f2a9c1babcde_l alias mtu=1500 nomaster addrgenmode=none up
+        "#]],
+    );
+    let kernel = BTreeMap::from([("ovsbr0".parse().unwrap(), Datapath::System)]);
+    let in_datapath = HostEnd { enslaved: true, ..host_end() };
+    let observed = Observed { bridges: kernel, ..observed(in_datapath) };
+    check(&container(&[ADDRESS]), &observed, &expect![[""]]);
+}
+
+#[test]
+fn a_link_that_is_down_comes_up_with_its_flow_rules_and_not_before() {
+    let mut observed = attached(interface());
+    observed.links[0].state = Some(HostEnd { up: false, ..host_end() });
+    let limited = container(&[ADDRESS, ("ovs.ingress_rate", "20M")]);
+    check(
+        &limited,
+        &observed,
+        &expect![[r#"
+        set-port 3f2a9c1babcde_l ingress_policing_rate=20000
+        set-flows ovsbr0 3f2a9c1babcde_l meter=20000,burst=8000
+    "#]],
+    );
+}
+
 /// A world that steps are carried out on, as strict as the real one.
 #[derive(Debug, Clone)]
 struct World {
@@ -474,12 +518,14 @@ impl World {
                     name: link.name.clone(),
                     interface: link.key.interface.clone(),
                     start: link.start.clone(),
+                    state: Some(host_end()),
                 });
                 let present = ObservedInterface::Present {
                     up: true,
                     mac: Some(link.mac),
                     mtu: link.mtu.map_or(1500, u32::from),
                     heeds_advertisements: !link.ignores_advertisements(),
+                    tx_checksum_offload: link.tx_checksum_offload,
                     addresses: link.addresses.clone(),
                     routes: link.routes.clone(),
                 };
@@ -492,18 +538,31 @@ impl World {
                     mac,
                     mtu,
                     heeds_advertisements,
+                    tx_checksum_offload,
                     addresses,
                     routes,
                 }) = interfaces.get_mut(&repair.key.interface)
                 else {
                     panic!("no such interface");
                 };
+                *tx_checksum_offload &= !repair.tx_checksum_off;
                 *mac = repair.mac.or(*mac);
                 *mtu = repair.mtu.map_or(*mtu, u32::from);
                 *heeds_advertisements &= !repair.ignore_advertisements;
                 addresses.extend(&repair.addresses);
                 *up |= repair.up;
                 routes.extend(&repair.routes);
+            }
+            Step::SetHostLink(repair) => {
+                let link = links.iter_mut().find(|link| link.name == repair.name);
+                let link = link.expect("no such link");
+                assert_eq!(link.start, repair.start);
+                let state = link.state.as_mut().expect("nobody has looked");
+                state.up |= repair.up;
+                state.marked |= repair.mark;
+                state.enslaved &= !repair.free;
+                state.makes_addresses &= !repair.no_addresses;
+                state.mtu = repair.mtu.map_or(state.mtu, u32::from);
             }
             Step::DelLink { link } => {
                 assert!(links.iter().any(|other| other.name == *link), "the link is not ours");
@@ -550,6 +609,7 @@ impl World {
                     name: port.clone(),
                     interface: key.interface.clone(),
                     start: start.clone(),
+                    state: Some(host_end()),
                 });
                 row.key = key.clone();
                 row.owner = Owner::Us;
@@ -587,6 +647,11 @@ impl World {
     }
 }
 
+/// The host end of a link as it is made.
+fn host_end() -> HostEnd {
+    HostEnd { up: true, mtu: 1500, marked: true, enslaved: false, makes_addresses: false }
+}
+
 /// All steps of a plan, in order.
 fn steps(plan: &Plan) -> Vec<Step> {
     plan.ports.iter().flat_map(|port| port.steps.clone()).collect()
@@ -621,9 +686,21 @@ fn any_flows() -> impl Strategy<Value = PortFlows> {
     prop_oneof![Just(PortFlows::Unknown), Just(old)]
 }
 
+fn any_host_end() -> impl Strategy<Value = HostEnd> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(up, marked, enslaved, makes_addresses)| HostEnd {
+            up,
+            mtu: 1500,
+            marked,
+            enslaved,
+            makes_addresses,
+        },
+    )
+}
+
 fn any_world() -> impl Strategy<Value = World> {
     let ports = prop::collection::vec(any_port(), 0..5);
-    let links = prop::collection::btree_map(0..6_u32, 0..3_u32, 0..5);
+    let links = prop::collection::btree_map(0..6_u32, (0..3_u32, any_host_end()), 0..5);
     let bridge = prop::option::of(Just(Datapath::Netdev));
     let interface = prop_oneof![
         Just(None),
@@ -634,6 +711,7 @@ fn any_world() -> impl Strategy<Value = World> {
             mac: None,
             mtu: 68,
             heeds_advertisements: true,
+            tx_checksum_offload: true,
             addresses: Vec::new(),
             routes: Vec::new(),
         })),
@@ -657,8 +735,9 @@ fn any_world() -> impl Strategy<Value = World> {
                 .collect();
             let links: Vec<_> = links
                 .iter()
-                .map(|(number, began)| ObservedLink {
+                .map(|(number, (began, state))| ObservedLink {
                     interface: interface_of(*number),
+                    state: Some(*state),
                     ..link(&format!("3f2a9c1bname{number}_l"), *began)
                 })
                 .filter(|link| !foreign.contains(&&link.name))
