@@ -9,7 +9,7 @@ use tracing::info;
 use crate::failpoint;
 use crate::flow_rules::{self, Event, FlowTables};
 use crate::links::{self, Links};
-use crate::netlink::Adoption;
+use crate::netlink::{self, Adoption};
 use crate::switch::{self, Switch};
 
 /// Why a step could not be carried out.
@@ -23,6 +23,8 @@ pub(crate) enum Error {
     FlowRules(#[from] flow_rules::Error),
     #[error("the container has no first process")]
     NoProcess,
+    #[error("another instance is at work")]
+    NotLeader,
     #[error(
         "bridge {0} cannot be created, as Open vSwitch would take over the host's network link of that name; choose \
          another name with ovs.bridge"
@@ -37,6 +39,11 @@ impl Error {
             Self::Link(error) => error.is_gone(),
             _ => false,
         }
+    }
+
+    /// Another instance is at work, which sees to it.
+    pub(crate) fn is_anothers(&self) -> bool {
+        matches!(self, Self::NotLeader | Self::Link(links::Error::NotLeader))
     }
 }
 
@@ -95,6 +102,10 @@ impl World {
         made: impl FnOnce() + Send + 'static,
     ) -> Result<(), Error> {
         failpoint::boundary();
+        // The server refuses changes of the database; the kernel does not know who may make links.
+        if !self.switch.may_act() {
+            return Err(Error::NotLeader);
+        }
         let mut replaced = Vec::new();
         let port = match step {
             Step::AddBridge { bridge, datapath } => {
@@ -102,8 +113,14 @@ impl World {
                 bridge
             }
             Step::AddLink(spec) => {
-                let created = self.links.add(spec.clone(), subject.pid()?, made).await?;
-                replaced = created.replaced_routes;
+                let switch = self.switch.clone();
+                let may_act = move || switch.may_act();
+                let added = self.links.add(spec.clone(), subject.pid()?, may_act, made).await;
+                if let Err(links::Error::Netlink(netlink::Error::InterfaceExists(_))) = &added {
+                    // It may be one of ours that another instance has made: the next look is to know.
+                    self.links.refresh().await?;
+                }
+                replaced = added?.replaced_routes;
                 &spec.name
             }
             Step::SetLink(repair) => {

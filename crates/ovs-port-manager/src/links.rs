@@ -23,6 +23,8 @@ pub(crate) enum Error {
     Netns(#[from] netns::Error),
     #[error("cannot start a thread for it")]
     Thread(#[from] io::Error),
+    #[error("another instance is at work")]
+    NotLeader,
     #[error("shutting down")]
     Closed(#[from] AcquireError),
 }
@@ -207,25 +209,30 @@ impl Links {
     }
 
     /// Makes a veth pair into the namespace of its container's first process; nothing of it is left on failure.
-    /// `made` is called, on another thread, when it is there and its end in the container is yet to be configured.
+    /// `may_act` is asked just before, on another thread; `made` is called there when it is there and its end in the container is yet to be configured.
     pub(crate) async fn add(
         &self,
         spec: LinkSpec,
         pid: u32,
+        may_act: impl FnOnce() -> bool + Send + 'static,
         made: impl FnOnce() + Send + 'static,
     ) -> Result<Created, Error> {
         let _permit = self.namespaces.acquire().await?;
         let netns = netns::of_container(pid, &spec.key.container)?;
         let known = Arc::clone(&self.known);
         let create = move |host: &mut Connection| {
+            // Other links may have come first: it is asked as late as can be.
+            if !may_act() {
+                return Ok(Err(Error::NotLeader));
+            }
             let created = netlink::create(host, &spec, &netns, made)?;
             let LinkSpec { name, key, start, .. } = spec;
             let link = ObservedLink { name, interface: key.interface, start, state: None };
             let mut known = lock(&known);
             known.entry(key.container).or_insert_with(|| Vec::with_capacity(1)).push(link);
-            Ok(created)
+            Ok(Ok(created))
         };
-        Ok(self.worker.run(create).await?)
+        self.worker.run(create).await?
     }
 
     /// Makes a link ours that somebody else made.

@@ -20,7 +20,7 @@ use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{LockState, State};
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Rules, Start};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -81,6 +81,8 @@ pub(crate) struct Reconciler {
     survey: Survey,
     timers: Timers,
     work: JoinSet<Done>,
+    /// The looks among it.
+    underway: HashSet<tokio::task::Id>,
     /// Looks that have ended since there was no work.
     looks: usize,
     /// Each look under way has one more of it.
@@ -224,6 +226,7 @@ impl Reconciler {
             survey: Survey::default(),
             timers: Timers::default(),
             work: JoinSet::new(),
+            underway: HashSet::new(),
             looks: 0,
             looking: Arc::default(),
             host: Host::default(),
@@ -300,10 +303,15 @@ impl Reconciler {
                     let state = *mandate.borrow_and_update();
                     self.mandate_changed(state);
                 }
-                Some(done) = self.work.join_next() => match done {
-                    Ok(done) => self.finish(done),
-                    Err(error) => error!("work ended early: {error}"),
-                },
+                Some(done) = self.work.join_next_with_id() => {
+                    let task = done.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
+                    self.underway.remove(&task);
+                    match done {
+                        Ok((_, done)) => self.finish(done),
+                        Err(error) => error!("work ended early: {error}"),
+                    }
+                    self.look_at_everything_if_due();
+                }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.timer_rang();
                 }
@@ -358,12 +366,15 @@ impl Reconciler {
 
     /// The same, as one of several that set out together.
     fn look_beside(&mut self, container: ContainerId, others: &Coming) {
-        let may_look = self.survey.done && self.may_act();
-        let entry = self.entries.entry(container.clone()).or_default();
         self.timers.cancel(&Timer::Look(container.clone()));
-        if !may_look {
-            // Which links there are is not known yet, or another instance is at work. The survey that
-            // comes when that has changed looks at all known containers.
+        if !self.may_act() {
+            // Another instance is at work. When this one takes over, it looks at everything.
+            return;
+        }
+        let entry = self.entries.entry(container.clone()).or_default();
+        if !self.survey.done {
+            // Which links there are is not known yet. The look at everything that finds out looks at all known
+            // containers: this one may have come after it was asked which there are.
             return;
         }
         if entry.looking {
@@ -374,11 +385,12 @@ impl Reconciler {
         let observer = Arc::clone(&self.observer);
         let coming = others.beside();
         let looking = Arc::clone(&self.looking);
-        self.work.spawn(async move {
+        let task = self.work.spawn(async move {
             let look = observer.look(container, coming).await;
             drop(looking);
             Done::Look(Box::new(look))
         });
+        self.underway.insert(task.id());
     }
 
     fn may_act(&self) -> bool {
@@ -391,10 +403,13 @@ impl Reconciler {
         if !self.followed || !self.may_act() {
             return;
         }
-        if self.survey.running {
+        // What looks of an earlier time as the leader have claimed or made must be there before it is learnt anew.
+        let early = !self.survey.done && !self.underway.is_empty();
+        if self.survey.running || early {
             self.survey.again = true;
             return;
         }
+        self.survey.again = false;
         self.survey.running = true;
         self.survey.void = false;
         let observer = Arc::clone(&self.observer);
@@ -461,7 +476,11 @@ impl Reconciler {
                 self.timers.set(Timer::Survey, pause);
             }
         }
-        if std::mem::take(&mut self.survey.again) {
+    }
+
+    /// Looks at everything if that was asked for while it could not be done.
+    fn look_at_everything_if_due(&mut self) {
+        if self.survey.again {
             self.look_at_everything();
         }
     }

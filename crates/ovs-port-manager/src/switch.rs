@@ -126,6 +126,11 @@ impl Switch {
         Ok(mandate)
     }
 
+    /// Whether this instance may change anything, as far as the server has told; commands always may.
+    pub(crate) fn may_act(&self) -> bool {
+        self.lock.as_ref().is_none_or(|lock| lock.is_held())
+    }
+
     /// Where the database is.
     pub(crate) fn endpoint(&self) -> &ovsdb::Endpoint {
         &self.endpoint

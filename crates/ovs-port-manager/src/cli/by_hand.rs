@@ -203,7 +203,7 @@ async fn add_port(observer: &Observer, wish: Wish) -> anyhow::Result<()> {
     };
     let spec = spec(&wish, &container, start, datapath)?;
     let port = spec.name.clone();
-    match observer.world.links.add(spec, *pid, || {}).await {
+    match observer.world.links.add(spec, *pid, || true, || {}).await {
         Ok(_) => {}
         Err(links::Error::Netlink(netlink::Error::InterfaceExists(name))) => {
             bail!("interface {name} exists in container {shown} already");

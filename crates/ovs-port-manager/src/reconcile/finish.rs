@@ -9,6 +9,7 @@ use tracing::{debug, warn};
 use super::look::{Error, Failed, Look, Ports, Seen, Standing};
 use super::timers::Timer;
 use super::{Reconciler, Told};
+use crate::apply;
 use crate::board::Denial;
 use crate::error_chain::chain;
 
@@ -52,8 +53,8 @@ impl Reconciler {
                 self.denied(&container, &name, start, denials);
             }
             Ok(Standing::Ports(ports)) => self.stands(&container, &name, ports),
-            // The container ended while it was looked at; Docker will say so.
-            Err(error) if error.is_gone() => {
+            // The container ended while it was looked at, or this instance leads no more; both are told.
+            Err(error) if error.is_gone() || error.is_anothers() => {
                 self.retry_quietly(&container, &chain(&error));
             }
             Err(Error::Docker(error)) if self.docker_away => {
@@ -86,7 +87,8 @@ impl Reconciler {
         if failed.is_empty() {
             return self.all_well(container);
         }
-        let gone = failed.iter().all(|failed| failed.error.is_gone());
+        let quiet = |error: &apply::Error| error.is_gone() || error.is_anothers();
+        let gone = failed.iter().all(|failed| quiet(&failed.error));
         let (mut interfaces, mut reasons) = (Vec::new(), Vec::new());
         for Failed { interface, spec, error, unguarded } in failed {
             if unguarded {

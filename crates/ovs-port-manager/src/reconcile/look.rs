@@ -137,6 +137,11 @@ impl Error {
             Self::Docker(_) | Self::ImageUnknown(_) | Self::Vanished | Self::Closed(_) => false,
         }
     }
+
+    /// Another instance is at work, which sees to it.
+    pub(super) fn is_anothers(&self) -> bool {
+        matches!(self, Self::Step(error) if error.is_anothers())
+    }
 }
 
 impl Observer {

@@ -20,6 +20,7 @@ mod images;
 mod inside;
 mod interfaces;
 mod labels;
+mod leadership;
 mod policy;
 mod privileges;
 mod repairs;
