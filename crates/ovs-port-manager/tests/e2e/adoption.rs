@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Daemon, Lab, wait_for};
+use lab::{Daemon, Lab, Signal, wait_for};
 use serde_json::Value;
 
 use crate::answers::told;
@@ -350,6 +350,34 @@ fn without_the_option_a_port_of_others_is_refused_and_doctor_names_the_option() 
     let doctor = adopting(&lab, &["doctor"])?;
     ensure!(doctor.contains("the daemon takes it over"), "{doctor}");
     ensure!(our_ports(&lab)?.is_empty(), "nothing is done without it");
+    Ok(())
+}
+
+#[test]
+fn a_port_that_is_taken_over_at_sighup_gets_the_flow_rules_of_its_bridge() -> Result<()> {
+    let lab = lab()?;
+    for (name, address) in [("one", "10.0.0.1/24"), ("two", "10.0.0.2/24")] {
+        lab.run_container(name, &[("ovs.ip_address", address)])?;
+        ovs_docker_port(&lab, name, &[&format!("--ipaddress={address}")])?;
+    }
+    lab.run_in_netns_of("one", "ip", &["addr", "add", "10.0.0.77/24", "dev", "eth1"])?;
+    let spoof = || lab.exec("one", &["ping", "-c", "1", "-W", "1", "-I", "10.0.0.77", "10.0.0.2"]);
+    wait_for("the other address to pass", PATIENCE, || Ok(spoof().ok()))?;
+    let file = lab.path().join("config.yaml");
+    fs::write(&file, "port_security: [ovsbr0]\n")?;
+    let daemon = start_daemon_with(&lab, &["--config", &file.display().to_string()])?;
+    daemon.wait_log("set adopt: true to take it over as it is", PATIENCE)?;
+    ensure!(our_ports(&lab)?.is_empty());
+
+    let pings = [long_pings(&lab, "one", "10.0.0.2")?];
+    fs::write(&file, "port_security: [ovsbr0]\nadopt: true\n")?;
+    daemon.signal(Signal::HUP)?;
+    let ports = lab.vsctl(&["list-ports", "ovsbr0"])?;
+    wait_ours(&lab, &ports.lines().collect::<Vec<_>>())?;
+    wait_for("the other address to be dropped", PATIENCE, || Ok(spoof().is_err().then_some(())))?;
+    ensure_none_lost(&pings)?;
+    let status = told(&lab, &["status"])?;
+    ensure!(status.matches(" ready ").count() == 2, "{status}");
     Ok(())
 }
 
