@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use ipnet::IpNet;
 use port_plan::{
-    ContainerId, HostLink, HostRepair, LinkName, LinkRepair, LinkSpec, ObservedInterface,
-    ObservedLink, PortSpec, Start,
+    ContainerId, HostLink, HostRepair, LinkName, LinkRepair, LinkSpec, MacAddress,
+    ObservedInterface, ObservedLink, PortKey, PortSpec, Start,
 };
 use tokio::sync::{AcquireError, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::netlink::{self, Adoption, Connection, Created, Ears, News, Wanted, Worker};
+use crate::netlink::{
+    self, Adoption, Connection, Created, Detector, Ears, News, Question, Taken, Wanted, Worker,
+};
 use crate::netns;
 
 /// Why a link could not be made, deleted or listed.
@@ -21,6 +24,10 @@ pub(crate) enum Error {
     Netlink(#[from] netlink::Error),
     #[error(transparent)]
     Netns(#[from] netns::Error),
+    #[error("another host on {bridge} has {} already", taken.iter().map(Taken::to_string).collect::<Vec<_>>().join(" and "))]
+    Taken { bridge: LinkName, taken: Vec<Taken> },
+    #[error("cannot tell whether another host has the addresses")]
+    Undetected(#[source] Box<Error>),
     #[error("cannot start a thread for it")]
     Thread(#[from] io::Error),
     #[error("another instance is at work")]
@@ -58,6 +65,8 @@ pub(crate) struct Links {
     /// Announcements have a thread of their own: the kernel takes 8 ms to close the socket of each
     /// (`packet_release`, `net/packet/af_packet.c`), and no new container is to wait for those of a burst.
     announcer: Worker,
+    /// Waits to hear whether other hosts have the addresses.
+    detector: Detector,
     /// Deletions have threads of their own, one at a time: the kernel takes 16 ms for each.
     deleting: Semaphore,
     /// For namespaces that are open while their work waits for the worker.
@@ -85,6 +94,7 @@ impl Links {
             worker: Worker::default(),
             visitor: Worker::default(),
             announcer: Worker::default(),
+            detector: Detector::new(),
             deleting: Semaphore::new(1),
             namespaces: Semaphore::new(OPEN_NAMESPACES),
         }
@@ -252,8 +262,80 @@ impl Links {
         Ok(self.worker.run(adopt).await?)
     }
 
-    /// Puts the container's end of a link right.
-    pub(crate) async fn repair(&self, repair: LinkRepair, pid: u32) -> Result<(), Error> {
+    /// Finds out whether other hosts have these addresses of a port. One that they have is not used: the kernel sees to
+    /// that for IPv6, and an IPv4 address is taken away.
+    pub(crate) async fn detect(
+        &self,
+        pid: u32,
+        bridge: &LinkName,
+        key: &PortKey,
+        mac: MacAddress,
+        addresses: Vec<IpNet>,
+    ) -> Result<(), Error> {
+        let taken = self.ask(pid, key, mac, addresses).await?;
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let ipv4 = taken.iter().map(|taken| taken.address);
+        let ipv4: Vec<_> = ipv4.filter(|address| address.addr().is_ipv4()).collect();
+        if !ipv4.is_empty() {
+            let key = key.clone();
+            let withdraw = move |_: &mut Connection| -> Result<_, Error> {
+                let netns = netns::of_container(pid, &key.container)?;
+                Ok(netlink::withdraw(&key.interface, &ipv4, &netns)?)
+            };
+            self.visitor.run(move |host| Ok(withdraw(host))).await??;
+        }
+        Err(Error::Taken { bridge: bridge.clone(), taken })
+    }
+
+    async fn ask(
+        &self,
+        pid: u32,
+        key: &PortKey,
+        mac: MacAddress,
+        addresses: Vec<IpNet>,
+    ) -> Result<Vec<Taken>, Error> {
+        let container = key.container.clone();
+        // Opened when its turn has come: the process may have ended by then.
+        let namespace = move || {
+            netns::of_container(pid, &container)
+                .map_err(io::Error::other)
+                .map_err(netlink::Error::system("find the container's network namespace"))
+        };
+        let question = Question { interface: key.interface.clone(), mac, addresses };
+        let answer = self.detector.ask(namespace, question).await;
+        answer.map_err(|error| Error::Undetected(Box::new(error.into())))
+    }
+
+    /// Puts the container's end of a link right. An IPv4 address that another host may have taken meanwhile is used only
+    /// once that is known; the kernel sees to that for IPv6.
+    pub(crate) async fn repair(&self, mut repair: LinkRepair, pid: u32) -> Result<(), Error> {
+        let taken = self.ask_before(&repair, pid).await?;
+        repair.addresses.retain(|address| taken.iter().all(|taken| taken.address != *address));
+        let bridge = repair.bridge.clone();
+        let repaired = if repair.is_empty() { Ok(()) } else { self.put_right(repair, pid).await };
+        if taken.is_empty() {
+            return repaired;
+        }
+        // What else failed, such as a route by way of that address, fails because of it.
+        Err(Error::Taken { bridge, taken })
+    }
+
+    /// Which of the IPv4 addresses that are to be added other hosts have.
+    async fn ask_before(&self, repair: &LinkRepair, pid: u32) -> Result<Vec<Taken>, Error> {
+        let LinkRepair { key, own_mac, addresses, detect_duplicates, up, .. } = repair;
+        let ipv4: Vec<_> = addresses.iter().filter(|net| net.addr().is_ipv4()).copied().collect();
+        // Nobody can be asked while the interface is down. Who has it set up asks afterwards.
+        if !detect_duplicates || *up || ipv4.is_empty() {
+            return Ok(Vec::new());
+        }
+        // If it has ended, that is to be told as such.
+        netns::of_container(pid, &key.container)?;
+        self.ask(pid, key, *own_mac, ipv4).await
+    }
+
+    async fn put_right(&self, repair: LinkRepair, pid: u32) -> Result<(), Error> {
         let _permit = self.namespaces.acquire().await?;
         let netns = netns::of_container(pid, &repair.key.container)?;
         Ok(self.visitor.run(move |_| netlink::repair(&repair, &netns)).await?)

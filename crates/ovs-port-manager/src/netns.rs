@@ -1,7 +1,6 @@
 //! Network namespaces: opening a container's, entering it on a plain thread.
 //!
-//! A tokio worker is never moved: work inside a namespace runs on a thread of its own, which ends there
-//! and so never has to come back. An open namespace is kept alive by its descriptor: close it soon.
+//! A tokio worker is never moved: work inside a namespace runs on a plain thread. An open namespace is kept alive by its descriptor: close it soon.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +10,6 @@ use std::sync::OnceLock;
 
 use port_plan::ContainerId;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tokio::sync::oneshot;
 
 /// Why a container's namespace cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -76,20 +74,4 @@ fn gone_or(pid: u32, path: &str, error: io::Error) -> Error {
 /// Moves the calling thread into a namespace, for good.
 pub(crate) fn enter(netns: BorrowedFd<'_>) -> io::Result<()> {
     move_into_link_name_space(netns, Some(LinkNameSpaceType::Network)).map_err(io::Error::from)
-}
-
-/// Runs blocking work on a thread of its own, which may move itself into a namespace and ends there.
-///
-/// # Errors
-///
-/// When no thread can be had, or the work panicked.
-pub(crate) async fn on_own_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
-    let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new().name("netns".to_owned()).spawn(move || {
-        // Nobody listens when the caller was cancelled; the work is done all the same.
-        let _ = sender.send(work());
-    })?;
-    receiver.await.map_err(|_| io::Error::other("the thread inside the namespace panicked"))
 }

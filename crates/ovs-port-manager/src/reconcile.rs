@@ -15,7 +15,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{LockState, State};
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Rules, Start};
@@ -157,12 +156,14 @@ impl PortEntry {
     }
 }
 
-/// How far it is known whether other hosts have a port's IPv6 addresses.
+/// How far it is known whether other hosts have a port's addresses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Detection {
     Due,
     Running,
     Over,
+    /// Other hosts have some, or that cannot be told: the next look goes on.
+    Failed,
 }
 
 #[derive(PartialEq, Eq)]
@@ -198,7 +199,7 @@ enum Done {
     Detected {
         key: PortKey,
         port: LinkName,
-        result: Result<Vec<IpNet>, String>,
+        result: Result<(), links::Error>,
     },
     Announced {
         container: ContainerId,

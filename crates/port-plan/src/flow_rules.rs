@@ -128,7 +128,7 @@ pub(crate) fn rules(spec: &PortSpec) -> Vec<FlowRule> {
         }
     }
     if !ipv6.is_empty() {
-        ipv6.push(link_local(mac));
+        ipv6.push(mac.link_local());
         rules.extend(ipv6.into_iter().flat_map(|own| self::ipv6(mac, own)));
         // Before an address is known to be free, its owner asks from the unspecified one (RFC 4862, section 5.4.2).
         let unspecified = Field::Ipv6Src(Ipv6Addr::UNSPECIFIED);
@@ -200,13 +200,6 @@ fn rule(
 pub(crate) fn limit(spec: &PortSpec) -> Option<Limit> {
     let rate = spec.config.ingress_rate?.get();
     Some(Limit { rate, burst: spec.config.ingress_burst.map_or(USUAL_BURST, crate::Kilobits::get) })
-}
-
-/// The link-local address that the kernel makes of a MAC address (RFC 4291, appendix A).
-fn link_local(mac: MacAddress) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.octets().map(u16::from);
-    let universal = 0x02 ^ a;
-    Ipv6Addr::new(0xfe80, 0, 0, 0, universal << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
 }
 
 impl fmt::Display for FlowRule {
@@ -335,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_link_local_address_is_the_kernels() {
-        let mac = "4e:1c:ef:db:f2:32".parse().unwrap();
-        assert_eq!(link_local(mac).to_string(), "fe80::4c1c:efff:fedb:f232");
+        let mac = "4e:1c:ef:db:f2:32".parse::<MacAddress>().unwrap();
+        assert_eq!(mac.link_local().to_string(), "fe80::4c1c:efff:fedb:f232");
     }
 }

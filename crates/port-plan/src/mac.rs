@@ -1,6 +1,7 @@
 //! Unicast MAC addresses, given by a label or derived so that they stay the same.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -31,6 +32,13 @@ impl MacAddress {
     /// The address's six bytes in transmission order.
     pub fn octets(self) -> [u8; 6] {
         self.0
+    }
+
+    /// The link-local address that the kernel makes of it (RFC 4291, appendix A).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0.map(u16::from);
+        let universal = 0x02 ^ a;
+        Ipv6Addr::new(0xfe80, 0, 0, 0, universal << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
     }
 
     /// The address that an interface gets when no label gives one.

@@ -234,6 +234,8 @@ fn repair_link(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Optio
     Some(LinkRepair {
         name: port.name.clone(),
         key: spec.key.clone(),
+        bridge: spec.bridge.clone(),
+        own_mac: spec.mac,
         mac: Some(spec.mac).filter(|wanted| *mac != Some(*wanted)),
         mtu,
         ignore_advertisements: heeds_advertisements && spec.ignores_advertisements(),

@@ -113,9 +113,9 @@ impl PortSpec {
         self.config.kept_mac = Some(mac);
     }
 
-    /// Whether it is ready only after the kernel has found its IPv6 addresses to be free.
+    /// Whether it is ready only after its addresses have been found to be free.
     pub fn awaits_detection(&self) -> bool {
-        self.detect_duplicates && self.addresses.iter().any(|net| net.addr().is_ipv6())
+        self.detect_duplicates && !self.addresses.is_empty()
     }
 }
 
@@ -146,7 +146,7 @@ pub struct PortSpec {
     pub mtu: Option<u16>,
     /// The interface's addresses; none for a container that sees to that itself.
     pub addresses: Vec<IpNet>,
-    /// Whether to find out first that no other host of the link has its IPv6 addresses (RFC 4862, section 5.4).
+    /// Whether to find out first that no other host of the link has its addresses (RFC 5227; RFC 4862, section 5.4).
     /// Those from a pool are known to be free.
     pub detect_duplicates: bool,
     /// Whether its addresses are from pools, to be kept for the container.

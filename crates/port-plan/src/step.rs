@@ -143,6 +143,10 @@ pub struct LinkRepair {
     pub name: LinkName,
     /// Whose it is; `key.interface` is the end to be put right.
     pub key: PortKey,
+    /// The bridge that it leads to.
+    pub bridge: LinkName,
+    /// The MAC address that it has once it is put right.
+    pub own_mac: MacAddress,
     /// The MAC address to set.
     pub mac: Option<MacAddress>,
     /// The MTU to set, in bytes.
@@ -151,7 +155,7 @@ pub struct LinkRepair {
     pub ignore_advertisements: bool,
     /// The addresses to add.
     pub addresses: Vec<IpNet>,
-    /// Whether the kernel is to find out first that no other host has the IPv6 addresses.
+    /// Whether to find out first that no other host has the addresses.
     pub detect_duplicates: bool,
     /// The routes to add.
     pub routes: Vec<Route>,
@@ -200,6 +204,20 @@ impl Step {
         }
     }
 
+    /// Whether it gives an interface addresses.
+    pub fn adds_addresses(&self) -> bool {
+        match self {
+            Self::AddLink(link) => !link.addresses.is_empty(),
+            Self::SetLink(repair) => !repair.addresses.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// Whether it gives an interface addresses before any host could be asked whether it has them.
+    pub fn adds_unasked_addresses(&self) -> bool {
+        self.adds_addresses() && !matches!(self, Self::SetLink(repair) if !repair.up)
+    }
+
     /// The step that takes back what this one has done, if it has put a port on a bridge.
     pub fn undo(&self) -> Option<Step> {
         match self {
@@ -224,6 +242,8 @@ impl LinkRepair {
         let Self {
             name: _,
             key: _,
+            bridge: _,
+            own_mac: _,
             mac,
             mtu,
             ignore_advertisements,

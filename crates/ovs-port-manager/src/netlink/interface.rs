@@ -4,8 +4,6 @@
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -20,12 +18,6 @@ use super::connection::{Connection, Request};
 use super::{Error, address, route};
 use crate::ethtool;
 use crate::procfs::Folder;
-
-/// How long the detection of duplicate addresses may take: a random delay of up to a second and a second's wait for
-/// an answer (RFC 4862, section 5.4.2), and as much again for a busy machine.
-const DETECTION: Duration = Duration::from_secs(4);
-/// The time between looks at how far it is.
-const DETECTION_PAUSE: Duration = Duration::from_millis(20);
 
 /// An interface that is to be there, as far as it takes to look at it.
 pub(crate) struct Wanted {
@@ -177,39 +169,17 @@ impl Wanted {
     }
 }
 
-/// Has the kernel find out whether other hosts have the interface's IPv6 addresses, and waits until it knows;
-/// returns those that they have.
-///
-/// It has asked when the addresses were made, but perhaps too early for anybody to hear it.
-pub(super) fn detect_duplicates(
-    name: &LinkName,
-    addresses_wanted: &[IpNet],
-) -> Result<Vec<IpNet>, Error> {
+/// Takes addresses away again, as far as they are there.
+pub(super) fn withdraw(name: &LinkName, addresses: &[IpNet]) -> Result<(), Error> {
     let mut connection = Connection::open()?;
     let index = get(&mut connection, name)?.header.index;
-    for address in addresses_wanted.iter().filter(|address| address.addr().is_ipv6()) {
-        // The kernel asks again for a new one.
-        let _ = connection.batch(vec![address::remove(name, index, *address)]);
-        connection.batch(vec![address::add(name, index, *address, true)])?;
+    for address in addresses {
+        match connection.batch(vec![address::remove(name, index, *address)]) {
+            Err(error) if error.errno() == Some(libc::EADDRNOTAVAIL) => {}
+            result => result?,
+        }
     }
-    let deadline = Instant::now() + DETECTION;
-    loop {
-        let mut addresses = Vec::new();
-        for address in addresses_wanted {
-            if let IpAddr::V6(address) = address.addr() {
-                addresses.extend(address::get_ipv6(&mut connection, index, address)?);
-            }
-        }
-        let duplicates = addresses.iter().filter(|found| found.duplicate);
-        if !addresses.iter().any(|found| found.tentative) {
-            return Ok(duplicates.map(|found| found.address).collect());
-        }
-        if Instant::now() > deadline {
-            return Err(Error::Malformed(format!("{name} still looks for duplicate addresses")));
-        }
-        // The kernel tells no one who is not in its namespace and subscribed there.
-        thread::sleep(DETECTION_PAUSE);
-    }
+    Ok(())
 }
 
 /// Puts an interface right, be it one that was never configured, in the order in which a new one is configured.
@@ -217,6 +187,8 @@ pub(super) fn repair(repair: &LinkRepair) -> Result<(), Error> {
     let LinkRepair {
         name: _,
         key,
+        bridge: _,
+        own_mac: _,
         mac,
         mtu,
         ignore_advertisements,

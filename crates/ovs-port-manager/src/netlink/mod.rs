@@ -6,8 +6,10 @@
 mod address;
 mod adopt;
 mod announce;
+mod arp_probe;
 mod connection;
 mod counters;
+mod detector;
 mod filter;
 mod host;
 mod interface;
@@ -22,11 +24,12 @@ use std::io;
 pub(crate) use adopt::{Adoption, adopt, ends};
 pub(crate) use connection::Connection;
 pub(crate) use counters::{LinkNow, traffic};
+pub(crate) use detector::{Detector, Question, Taken};
 pub(crate) use host::{HostNews, host_links};
 pub(crate) use interface::Wanted;
 pub(crate) use veth::{
-    Created, announce, create, delete, detect_duplicates, exists, host_end, list, observe, repair,
-    repair_host_end, set_up,
+    Created, announce, create, delete, exists, host_end, list, observe, repair, repair_host_end,
+    set_up, withdraw,
 };
 pub(crate) use watch::{Ears, News, hears_other_namespaces, watch};
 pub(crate) use worker::{ANSWERED_TOGETHER, Worker};
@@ -60,6 +63,9 @@ pub(crate) enum Error {
     /// The system call around the request failed.
     #[error("cannot {what}")]
     System { what: String, source: io::Error },
+    /// What is waited for has gone.
+    #[error("{0} has gone meanwhile")]
+    Vanished(String),
     /// The kernel's answer could not be read.
     #[error("the kernel's answer makes no sense: {0}")]
     Malformed(String),
@@ -76,7 +82,10 @@ impl Error {
         match self {
             Self::Refused { errno, .. } => errno.raw_os_error(),
             Self::System { source, .. } => source.raw_os_error(),
-            Self::InterfaceExists(_) | Self::TooMuch { .. } | Self::Malformed(_) => None,
+            Self::InterfaceExists(_)
+            | Self::TooMuch { .. }
+            | Self::Vanished(_)
+            | Self::Malformed(_) => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use port_plan::{LinkRepair, LinkSpec, ObservedInterface, PortKey};
 use serde_json::Value;
@@ -170,6 +171,8 @@ fn an_interface_that_was_never_configured_is_put_right_as_a_new_one_is() {
     let whole = LinkRepair {
         name: spec.name,
         key: spec.key,
+        bridge: "ovsbr0".parse().unwrap(),
+        own_mac: spec.mac,
         mac: None,
         mtu: None,
         ignore_advertisements: true,
@@ -407,6 +410,8 @@ fn an_interface_that_somebody_has_heed_router_advertisements_is_seen_and_put_rig
         let order = LinkRepair {
             name,
             key,
+            bridge: "ovsbr0".parse().unwrap(),
+            own_mac: spec.mac,
             mac: None,
             mtu: None,
             ignore_advertisements: true,
@@ -499,4 +504,86 @@ fn an_address_that_is_another_interfaces_is_not_taken_for_its_own() {
         panic!("it is there");
     };
     assert_eq!(addresses, []);
+}
+
+/// Asks which of the addresses the other end of the link has, and how long that takes.
+fn ask(container: &Namespace, spec: &LinkSpec) -> (Result<Vec<Taken>, Error>, Duration) {
+    let LinkSpec { key, mac, addresses, .. } = spec.clone();
+    let netns = container.open();
+    let question = Question { interface: key.interface, mac, addresses };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let begun = Instant::now();
+    let answer = runtime.block_on(Detector::new().ask(move || Ok(netns), question));
+    (answer, begun.elapsed())
+}
+
+#[test]
+fn a_host_that_has_an_ipv4_address_is_heard_with_its_mac_address() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24", "10.0.0.3/24"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    host.run("ip link set 3f2a9c1babcde_l address 02:00:00:00:00:0b");
+    let (answer, took) = ask(&container, &spec);
+    assert_eq!(answer.unwrap(), []);
+    // Much less than RFC 5227 takes, also on a busy machine.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    host.run("ip addr add 10.0.0.3/24 dev 3f2a9c1babcde_l");
+    let (answer, _) = ask(&container, &spec);
+    let taken = answer.unwrap();
+    let told: Vec<_> = taken.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["10.0.0.3/24 (MAC address 02:00:00:00:00:0b)"]);
+    // Nobody has learnt the address from being asked.
+    let neighbours = host.run("ip neigh show");
+    assert!(!neighbours.contains("02:00:00:00:00:aa"), "{neighbours}");
+
+    let netns = container.open();
+    let addresses: Vec<_> = taken.into_iter().map(|taken| taken.address).collect();
+    let interface = spec.key.interface.clone();
+    container.inside(move || withdraw(&interface, &addresses, &netns)).unwrap();
+    let eth1 = &container.ip("-4 addr show dev eth1")[0]["addr_info"];
+    assert_eq!(eth1.as_array().unwrap().len(), 1, "{eth1}");
+    assert_eq!(eth1[0]["local"], "10.0.0.1");
+}
+
+#[test]
+fn an_interface_that_cannot_ask_knows_nothing() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    container.run("ip link set eth1 down");
+    let error = ask(&container, &spec).0.unwrap_err();
+    assert!(matches!(error, Error::System { .. }), "{error}");
+    container.run("ip link set eth1 name eth9");
+    let error = ask(&container, &spec).0.unwrap_err();
+    assert!(matches!(error, Error::System { .. }), "{error}");
+}
+
+#[test]
+fn many_are_asked_for_at_the_same_time_by_one_thread() {
+    let (host, container) = (Namespace::new(), Namespace::new());
+    let spec = spec(&["10.0.0.1/24", "fd00::1/64"], &[]);
+    create_in(&host, &container, spec.clone()).unwrap();
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names =
+            tasks.map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+        names.filter(|name| name.trim() == "detector").count()
+    };
+    let detector = Detector::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let begun = Instant::now();
+    let answers = runtime.block_on(async {
+        let questions = (0..300).map(|_| {
+            let LinkSpec { key, mac, .. } = spec.clone();
+            let netns = container.open();
+            let addresses = vec!["10.0.0.1/24".parse().unwrap()];
+            let question = Question { interface: key.interface, mac, addresses };
+            detector.ask(move || Ok(netns), question)
+        });
+        futures_util::future::join_all(questions).await
+    });
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(Vec::is_empty)), "{answers:?}");
+    println!("300 took {:?}", begun.elapsed());
+    // Other tests may have one of their own.
+    assert!(threads() < 10, "{} threads", threads());
 }

@@ -94,14 +94,13 @@ pub(crate) fn observe(
     })
 }
 
-/// The IPv6 addresses of an interface inside the namespace that other hosts have; asks for them and waits until
-/// that is known. On a plain thread, as [`create`].
-pub(crate) fn detect_duplicates(
+/// Takes addresses away from an interface inside the namespace. On a plain thread, as [`create`].
+pub(crate) fn withdraw(
     interface: &LinkName,
     addresses: &[IpNet],
     netns: &OwnedFd,
-) -> Result<Vec<IpNet>, Error> {
-    inside(netns, || interface::detect_duplicates(interface, addresses))
+) -> Result<(), Error> {
+    inside(netns, || interface::withdraw(interface, addresses))
 }
 
 /// Announces addresses from an interface inside the namespace. On a plain thread, as [`create`].

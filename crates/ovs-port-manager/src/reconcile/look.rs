@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ipnet::IpNet;
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, ImageLabels, ImageUnknown, LinkName, Observed,
     ObservedPort, Owner, Placed, Plan, PortPlan, PortSpec, Refusal, Registry, Reserved, Rules,
@@ -19,8 +18,7 @@ use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
 use crate::gathering::{Coming, Gathering};
 use crate::links::{self, Looked};
-use crate::netlink::{self, Wanted};
-use crate::netns;
+use crate::netlink::Wanted;
 
 /// All that a look needs. It observes and applies; the plan alone decides.
 #[derive(Clone)]
@@ -103,6 +101,10 @@ pub(super) struct Attached {
     pub(super) pid: u32,
     /// This look has put it there.
     pub(super) fresh: bool,
+    /// This look has given it addresses.
+    pub(super) addressed: bool,
+    /// Among them are some of which no host could be asked before whether it has them.
+    pub(super) unasked: bool,
     /// When this look began.
     pub(super) since: Instant,
     /// When its steps were done.
@@ -457,9 +459,9 @@ fn ports(
     let start = start.clone();
     let mut ports = Ports { start, attached: Vec::new(), refused: Vec::new(), failed: Vec::new() };
     let done = Instant::now();
-    for (Outcome { port: PortPlan { interface, placed, refusal, .. }, result, .. }, latency) in
-        outcomes
-    {
+    for (outcome, latency) in outcomes {
+        let (addressed, unasked) = (outcome.addressed, outcome.unasked);
+        let Outcome { port: PortPlan { interface, placed, refusal, .. }, result, .. } = outcome;
         let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
         ports.refused.extend(refused);
         match (result, placed, specs.remove(&interface)) {
@@ -470,18 +472,20 @@ fn ports(
             }
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
                 let (spec, placed) = (spec.into(), done);
-                ports.attached.push(Attached { spec, port, pid, fresh, since, placed, latency });
+                ports.attached.push(Attached {
+                    spec,
+                    port,
+                    pid,
+                    fresh,
+                    addressed,
+                    unasked,
+                    since,
+                    placed,
+                    latency,
+                });
             }
             (Ok(()), ..) => {}
         }
     }
     ports
-}
-
-/// The port's IPv6 addresses that other hosts have; waits until that is known. Must be called on a thread of its
-/// own.
-pub(super) fn detect_duplicates(pid: u32, spec: &PortSpec) -> Result<Vec<IpNet>, String> {
-    let PortSpec { key, addresses, .. } = spec;
-    let netns = netns::of_container(pid, &key.container).map_err(|error| error.to_string())?;
-    netlink::detect_duplicates(&key.interface, addresses, &netns).map_err(|error| error.to_string())
 }

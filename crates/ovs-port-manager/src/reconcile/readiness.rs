@@ -1,15 +1,17 @@
 //! From a port that is in place to one that is ready and announced.
 
-use ipnet::IpNet;
+use std::sync::Arc;
+
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
 use tracing::{debug, info, warn};
 
-use super::look::{self, Attached};
+use super::look::Attached;
 use super::timers::Timer;
 use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
 use crate::board::Latency;
+use crate::error_chain::chain;
 use crate::flow_rules::Event;
-use crate::netns;
+use crate::links;
 
 impl Reconciler {
     /// The port is in place; ready is what ovs-vswitchd says.
@@ -20,12 +22,22 @@ impl Reconciler {
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
             self.board.pending(&attached.spec, &port);
-            let detection = match attached.fresh && attached.spec.awaits_detection() {
+            let asks = attached.fresh || attached.unasked;
+            let detection = match asks && attached.spec.awaits_detection() {
                 true => Detection::Due,
                 false => Detection::Over,
             };
             entry.set_port(PortEntry { attached, ready: false, detection });
         } else if let Some(known) = entry.port_mut(&key.interface) {
+            let asks = attached.unasked && attached.spec.awaits_detection();
+            let again = known.detection == Detection::Failed
+                || (asks && known.detection == Detection::Over);
+            if again {
+                known.detection = Detection::Due;
+                known.ready = false;
+                known.attached.addressed |= attached.addressed;
+                self.board.pending(&attached.spec, &port);
+            }
             // The configuration may have changed meanwhile.
             if known.attached.spec != attached.spec {
                 known.attached.spec = attached.spec;
@@ -51,7 +63,9 @@ impl Reconciler {
         match readiness {
             Readiness::Ready { .. } if *detection != Detection::Over => {
                 self.timers.cancel(&timer);
-                self.detect_duplicates(key);
+                if *detection == Detection::Due {
+                    self.detect_duplicates(key);
+                }
             }
             Readiness::Ready { ofport } if !*ready => {
                 *ready = true;
@@ -63,9 +77,11 @@ impl Reconciler {
                     let latency = Latency { ready: waited, total: after, ..attached.latency };
                     self.board.attached(key, latency);
                     info!(container = id, name = &**name, %port, ofport, ?after, "port is ready");
-                    self.announcements.add(key.clone());
                 } else {
                     debug!(container = id, name = &**name, %port, ofport, "port is in place");
+                }
+                if attached.fresh || attached.addressed {
+                    self.announcements.add(key.clone());
                 }
                 self.all_well(container);
             }
@@ -84,30 +100,27 @@ impl Reconciler {
         }
     }
 
-    /// Waits for the kernel to find out whether other hosts have the port's addresses, which it can only once the
-    /// port forwards.
+    /// Finds out whether other hosts have the port's addresses, which takes a port that forwards.
     fn detect_duplicates(&mut self, key: &PortKey) {
         let Some(entry) = self.entries.get_mut(&key.container) else { return };
         let Some(port) = entry.port_mut(&key.interface) else { return };
-        if port.detection == Detection::Running {
-            return;
-        }
         port.detection = Detection::Running;
         let Attached { spec, port, pid, .. } = &port.attached;
-        let (key, spec, port, pid) = (key.clone(), spec.clone(), port.clone(), *pid);
+        let (key, spec, port, pid) = (key.clone(), Arc::clone(spec), port.clone(), *pid);
+        let links = Arc::clone(&self.observer.world.links);
         self.work.spawn(async move {
-            let work = netns::on_own_thread(move || look::detect_duplicates(pid, &spec));
-            let result = work.await.map_err(|error| error.to_string()).and_then(|done| done);
+            let addresses = spec.addresses.clone();
+            let result = links.detect(pid, &spec.bridge, &key, spec.mac, addresses).await;
             Done::Detected { key, port, result }
         });
     }
 
-    /// The kernel knows whether other hosts have a port's addresses.
+    /// It is known whether other hosts have a port's addresses.
     pub(super) fn detected(
         &mut self,
         key: &PortKey,
         of: &LinkName,
-        result: Result<Vec<IpNet>, String>,
+        result: Result<(), links::Error>,
     ) {
         let container = &key.container;
         let Some(entry) = self.entries.get_mut(container) else { return };
@@ -117,22 +130,17 @@ impl Reconciler {
         }
         let name = port.attached.spec.container_name.clone();
         let reason = match result {
-            Ok(duplicates) if duplicates.is_empty() => {
+            Ok(()) => {
                 port.detection = Detection::Over;
                 if let Some(readiness) = self.observer.world.switch.readiness(of) {
                     self.readiness(key, readiness);
                 }
                 return;
             }
-            Ok(duplicates) => {
-                let duplicates: Vec<_> = duplicates.iter().map(IpNet::to_string).collect();
-                let bridge = &port.attached.spec.bridge;
-                format!("another host on {bridge} has {} already", duplicates.join(" and "))
-            }
-            Err(reason) => format!("cannot tell whether another host has the addresses: {reason}"),
+            Err(error) => chain(&error),
         };
-        // Looking again has the kernel look again, too.
-        port.detection = Detection::Due;
+        // A look gives it the addresses again, once nobody has them, and then it is asked again.
+        port.detection = Detection::Failed;
         let interface = key.interface.clone();
         self.failed(container, &name, &format!("{interface}: {reason}"), vec![(interface, None)]);
     }

@@ -22,6 +22,10 @@ pub(super) struct Outcome {
     pub(super) port: PortPlan,
     pub(super) result: Result<(), apply::Error>,
     pub(super) tried: Vec<Tried>,
+    /// Whether it is given addresses.
+    pub(super) addressed: bool,
+    /// Whether it is given some of which it is not known yet whether other hosts have them.
+    pub(super) unasked: bool,
 }
 
 /// A step that was taken, or tried.
@@ -50,7 +54,9 @@ impl Steps<'_> {
     /// those of others.
     async fn take_all(self, port: PortPlan, coming: Coming) -> Outcome {
         let tried = Vec::with_capacity(port.steps.len());
-        let mut outcome = Outcome { result: Ok(()), tried, port };
+        let addressed = port.steps.iter().any(Step::adds_addresses);
+        let unasked = port.steps.iter().any(Step::adds_unasked_addresses);
+        let mut outcome = Outcome { result: Ok(()), tried, addressed, unasked, port };
         let mut coming = Some(coming);
         let mut steps = std::mem::take(&mut outcome.port.steps).into_iter().peekable();
         while outcome.result.is_ok()

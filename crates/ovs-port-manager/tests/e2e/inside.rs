@@ -93,3 +93,102 @@ fn router_advertisements_give_nothing_to_interfaces_with_addresses_of_ours() -> 
     })?;
     daemon.wait_log("peer=eth1 accept_ra=0 autoconf=0", PATIENCE)
 }
+
+/// Whether an interface has an address.
+fn has_address(lab: &Lab, container: &str, address: &str) -> Result<bool> {
+    let eth1 = interface(lab, container, "eth1")?;
+    let addresses = eth1.get("addr_info").and_then(|found| found.as_array().cloned());
+    let addresses = addresses.context("no array of addresses")?;
+    Ok(addresses.iter().any(|found| found.get("local").is_some_and(|local| local == address)))
+}
+
+/// Starts a container that gives itself an address, of which nothing but its own answer tells.
+fn squatter(lab: &Lab, name: &str, address: &str) -> Result<String> {
+    let id = lab.run_container(name, &[("ovs.ip_address", "none")])?;
+    wait_ready(lab, &id)?;
+    lab.run_in_netns_of(name, "ip", &["address", "add", address, "dev", "eth1"])?;
+    let mac = interface(lab, name, "eth1")?;
+    let mac = mac.get("address").and_then(serde_json::Value::as_str);
+    mac.map(str::to_owned).context("no MAC address")
+}
+
+#[test]
+fn an_ipv4_address_that_another_host_has_is_left_to_it_until_it_is_free() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let mac = squatter(&lab, "other", "10.0.0.5/24")?;
+    let peer = lab.run_container("peer", &[("ovs.ip_address", "10.0.0.9/24")])?;
+    wait_ready(&lab, &peer)?;
+    stage::reach(&lab, "peer", "10.0.0.5")?;
+    let pings = stage::pings(&lab, "peer", "10.0.0.5")?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.5/24,10.0.0.6/24")])?;
+    let told = format!("eth1: another host on ovsbr0 has 10.0.0.5/24 (MAC address {mac}) already");
+    daemon.wait_log(&told, PATIENCE)?;
+    let ready = format!("port is ready container=\"{}\"", &id[..12]);
+    // Looked at again, it is asked again first.
+    daemon.signal(Signal::HUP)?;
+    ensure!(pings.wait_exit(PATIENCE)?.success());
+    ensure!(pings.log().contains(" 0% packet loss"), "{}", pings.log());
+    ensure!(!has_address(&lab, "web", "10.0.0.5")?, "it is not used");
+    // With the first address of a network, the kernel takes away its others, too.
+    wait_for("the address that nobody else has", PATIENCE, || {
+        Ok(has_address(&lab, "web", "10.0.0.6")?.then_some(()))
+    })?;
+    ensure!(!daemon.log().contains(&ready), "it does not count as ready");
+    let neighbours = lab.run_in_netns_of("peer", "ip", &["neigh", "show", "10.0.0.5"])?;
+    ensure!(neighbours.contains(&mac), "{neighbours}");
+
+    // Another start of the daemon knows no more, and asks first, too.
+    daemon.kill9()?;
+    let daemon = stage::start_daemon(&lab)?;
+    daemon.wait_log(&told, PATIENCE)?;
+    ensure!(!has_address(&lab, "web", "10.0.0.5")?, "it is not used");
+
+    lab.run_in_netns_of("other", "ip", &["address", "delete", "10.0.0.5/24", "dev", "eth1"])?;
+    wait_for("the address to be taken", PATIENCE, || {
+        Ok(has_address(&lab, "web", "10.0.0.5")?.then_some(()))
+    })?;
+    // Announced: the peer sends to the new place at once.
+    wait_for("the peer to hear of it", PATIENCE, || {
+        let found = lab.run_in_netns_of("peer", "ip", &["neigh", "show", "10.0.0.5"])?;
+        Ok((!found.contains(&mac)).then_some(()))
+    })?;
+    stage::reach(&lab, "peer", "10.0.0.5")?;
+    ensure!(stage::ports_of(&lab, &id)?.len() == 1, "it has kept its port");
+    Ok(())
+}
+
+#[test]
+fn an_address_that_its_container_has_lost_is_asked_for_before_it_comes_back() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.5/24")])?;
+    wait_ready(&lab, &id)?;
+    daemon.wait_log("port is ready", PATIENCE)?;
+    // It goes where its loss is not seen to at once.
+    daemon.kill9()?;
+    let delete = ["address", "delete", "10.0.0.5/24", "dev", "eth1"];
+    lab.run_in_netns_of("web", "ip", &delete)?;
+    let daemon = stage::start_daemon(&lab)?;
+    wait_for("the address to come back", PATIENCE, || {
+        Ok(has_address(&lab, "web", "10.0.0.5")?.then_some(()))
+    })?;
+    daemon.kill9()?;
+    lab.run_in_netns_of("web", "ip", &delete)?;
+    let other = lab.run_container("other", &[])?;
+    ensure!(stage::ports_of(&lab, &other)?.is_empty(), "no labels, no port");
+    foreign_port(&lab, "other", "10.0.0.5/24")?;
+    let daemon = stage::start_daemon(&lab)?;
+    daemon.wait_log("another host on ovsbr0 has 10.0.0.5/24 (MAC address", PATIENCE)?;
+    ensure!(!has_address(&lab, "web", "10.0.0.5")?, "it is not used");
+    Ok(())
+}
+
+/// Puts a container on the bridge by hand, as `ip` and `ovs-vsctl` do it.
+fn foreign_port(lab: &Lab, container: &str, address: &str) -> Result<()> {
+    let pid = lab.container_pid(container)?.to_string();
+    let peer = ["peer", "name", "eth7", "netns", &pid];
+    lab.run("ip", &[["link", "add", "foreign", "type", "veth"].as_slice(), &peer].concat())?;
+    lab.run("ip", &["link", "set", "foreign", "up"])?;
+    lab.run_in_netns_of(container, "ip", &["address", "add", address, "dev", "eth7"])?;
+    lab.run_in_netns_of(container, "ip", &["link", "set", "eth7", "up"])?;
+    lab.vsctl(&["add-port", "ovsbr0", "foreign"]).map(drop)
+}

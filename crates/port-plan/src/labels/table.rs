@@ -39,7 +39,7 @@ pub const LABELS: &[Label] = &[
         value: "`ADDRESS/LENGTH[,…]`, `auto` or `none`",
         default: "required",
         meaning: "The interface's addresses, IPv4 and IPv6, each with its prefix length, separated by commas. \
-                  An IPv6 address is usable after a second or two, when no other host has turned out to have it. \
+                  An address that another host turns out to have is not used; for IPv6, it takes a second or two to tell. \
                   `auto` takes one from each pool that the configuration has for bridge and VLAN, and keeps it for the container until that is removed. `none` gives it none, for a container that runs a DHCP client or a router of its own.",
         example: &[("ip_address", "192.168.1.100/24,fd00::100/64")],
         read: read::addresses,
