@@ -25,8 +25,8 @@ use hyper_util::client::legacy::Client;
 use hyperlocal::UnixConnector;
 use port_plan::{Backoff, Container, ContainerId, ImageLabels, ImageUnknown, labels};
 use tokio::sync::{OnceCell, mpsc};
-use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
 
 use crate::error_chain::chain;
 use answer::{Answer, Labels};
@@ -42,8 +42,10 @@ const IMAGES: usize = 1024;
 /// The containers that have a network namespace: `{"status":["running","paused"]}`.
 const RUNNING: &str =
     "/containers/json?all=true&filters=%7B%22status%22%3A%5B%22running%22%2C%22paused%22%5D%7D";
-/// Events that change whether a container has a network namespace.
-const EVENTS: [&str; 3] = ["start", "die", "destroy"];
+/// A stream of events that has lasted so long was a sound one: when it ends, the next may follow at once.
+const SOUND: Duration = Duration::from_secs(10);
+/// Events that change whether a container has a network namespace, or what it is called; the last three are Podman's.
+const EVENTS: [&str; 7] = ["start", "die", "destroy", "rename", "restore", "died", "remove"];
 
 /// Where Docker listens: `unix:///PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +193,8 @@ impl Docker {
     }
 
     async fn drain(self, sender: mpsc::UnboundedSender<Event>) {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut refused) = (Backoff::default(), Backoff::default());
+        let mut told = String::new();
         // Docker repeats what it sent since then, so nothing falls between the subscription, which is
         // open only some time after it is asked for, and the list that is asked for meanwhile.
         let mut since = now();
@@ -200,13 +203,25 @@ impl Docker {
                 if sender.send(Event::Connected).is_err() {
                     return;
                 }
+                let begun = Instant::now();
                 let reason = self.stream(&since, &sender).await;
-                warn!(reason, "lost Docker's events, connecting again");
+                let sound = begun.elapsed() >= SOUND;
+                if sound || told != reason {
+                    warn!(reason, "lost Docker's events, connecting again");
+                } else {
+                    debug!(reason, "lost Docker's events again");
+                }
                 if sender.send(Event::Disconnected).is_err() {
                     return;
                 }
-                backoff = Backoff::default();
-                since = now();
+                (told, backoff, since) = (reason, Backoff::default(), now());
+                if sound {
+                    refused = Backoff::default();
+                } else {
+                    // Each new stream costs a look at everything.
+                    sleep(refused.fail(fastrand::f64())).await;
+                    continue;
+                }
             }
             sleep(backoff.fail(fastrand::f64()).min(RECONNECT)).await;
         }
@@ -226,6 +241,9 @@ impl Docker {
                     if sender.send(event).is_err() {
                         return "nobody listens".to_owned();
                     }
+                }
+                Some(Err(BollardError::DockerResponseServerError { status_code, message })) => {
+                    return refusal(status_code, &message);
                 }
                 Some(Err(error)) => return error.to_string(),
                 None => return "Docker closed the stream".to_owned(),
@@ -294,6 +312,19 @@ impl Docker {
     }
 }
 
+/// Why there is no stream of events, and what may be done about it.
+fn refusal(status: u16, message: &str) -> String {
+    let message: String = message.trim().chars().take(100).flat_map(char::escape_debug).collect();
+    let advice = match status {
+        400..500 => {
+            "; if a proxy stands before Docker's socket, it has to allow GET for /_ping, /version, /events, \
+             /containers/ and /images/"
+        }
+        _ => "",
+    };
+    format!("status {status}: {message}{advice}")
+}
+
 fn unknown(image: &str, error: &Error) -> ImageUnknown {
     match error {
         Error::Request { source, .. } if source.is_not_found() => {
@@ -310,7 +341,8 @@ fn read(event: EventMessage) -> Option<Event> {
     if concerns_us(actor.attributes.as_ref()) {
         return Some(Event::Container(id));
     }
-    (event.action.as_deref() != Some("start")).then_some(Event::Ended(id))
+    let ends = ["die", "died", "destroy", "remove"];
+    ends.contains(&event.action.as_deref()?).then_some(Event::Ended(id))
 }
 
 fn concerns_us(labels: Option<&HashMap<String, String>>) -> bool {

@@ -187,7 +187,9 @@ fn admit(
     };
     let key = PortKey { container: container.id.clone(), interface: wanted.interface.clone() };
     let kept = registry.kept_mac(&key, start).filter(|_| wanted.mac.is_none());
-    let mut spec = port(container, start, rules, wanted, addresses);
+    // A name that makes a MAC address may change while the container runs; the MAC address of its interface must not.
+    let held = addresses.is_empty().then(|| registry.mac_of(&key, &wanted.bridge)).flatten();
+    let mut spec = port(container, start, rules, wanted, addresses, held);
     if let Some(mac) = kept {
         spec.keep_mac(mac);
     }
@@ -264,6 +266,7 @@ fn port(
     rules: &Rules,
     wanted: Wanted,
     addresses: Vec<IpNet>,
+    held: Option<MacAddress>,
 ) -> PortSpec {
     let routes = wanted.all_routes(&addresses);
     let Wanted {
@@ -292,7 +295,7 @@ fn port(
         }
     };
     let mac_given = mac.is_some();
-    let mac = mac.unwrap_or_else(derived);
+    let mac = mac.or(held).unwrap_or_else(derived);
     let secured = rules.port_security.contains(&bridge);
     PortSpec {
         key: PortKey { container: container.id.clone(), interface },
@@ -313,6 +316,7 @@ fn port(
             mac: Some(mac),
             kept_mac: None,
             own_labels: container.own_labels(),
+            container_name: container.name.clone(),
         },
         secured,
         mac,

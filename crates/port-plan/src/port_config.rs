@@ -1,6 +1,7 @@
 //! The settings of a port's rows, as they are wanted and as they are found.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -39,6 +40,8 @@ pub struct PortConfig {
     pub kept_mac: Option<MacAddress>,
     /// Which of the container's labels are its own, if others are its image's (`external_ids:own_labels`).
     pub own_labels: Option<String>,
+    /// The container's name, for people (`external_ids:container_name`). It may change while the container runs.
+    pub container_name: Arc<str>,
 }
 
 /// One of the settings of a port's rows.
@@ -68,6 +71,8 @@ pub enum PortColumn {
     KeptMac(Option<MacAddress>),
     /// See [`PortConfig::own_labels`].
     OwnLabels(Option<String>),
+    /// See [`PortConfig::container_name`].
+    ContainerName(Arc<str>),
 }
 
 impl PortConfig {
@@ -86,6 +91,7 @@ impl PortConfig {
             mac,
             kept_mac,
             own_labels,
+            container_name,
         } = self;
         vec![
             PortColumn::Tag(*tag),
@@ -100,6 +106,7 @@ impl PortConfig {
             PortColumn::Mac(*mac),
             PortColumn::KeptMac(*kept_mac),
             PortColumn::OwnLabels(own_labels.clone()),
+            PortColumn::ContainerName(Arc::clone(container_name)),
         ]
     }
 
@@ -111,7 +118,12 @@ impl PortConfig {
     /// The settings that differ from those found.
     pub fn changes_from(&self, found: &Self) -> Vec<PortColumn> {
         // A number that nobody asked for is Open vSwitch's affair, or that of the flows that name it.
-        let cared = |wanted: &PortColumn| *wanted != PortColumn::OfportRequest(None);
+        // A name that the engine did not tell is still the one that it told before.
+        let cared = |wanted: &PortColumn| match wanted {
+            PortColumn::OfportRequest(number) => number.is_some(),
+            PortColumn::ContainerName(name) => !name.is_empty(),
+            _ => true,
+        };
         let pairs = self.columns().into_iter().zip(found.columns());
         let pairs = pairs.filter(|(wanted, _)| cared(wanted));
         pairs.filter(|(wanted, found)| wanted != found).map(|(wanted, _)| wanted).collect()
@@ -121,7 +133,21 @@ impl PortConfig {
 impl PortColumn {
     /// It tells whose port it is and changes nothing of what the port does.
     pub fn is_mark(&self) -> bool {
-        matches!(self, Self::Addresses(_) | Self::Mac(_) | Self::KeptMac(_) | Self::OwnLabels(_))
+        match self {
+            Self::Addresses(_)
+            | Self::Mac(_)
+            | Self::KeptMac(_)
+            | Self::OwnLabels(_)
+            | Self::ContainerName(_) => true,
+            Self::Tag(_)
+            | Self::Trunks(_)
+            | Self::VlanMode(_)
+            | Self::IngressRate(_)
+            | Self::IngressBurst(_)
+            | Self::EgressRate(_)
+            | Self::OfportRequest(_)
+            | Self::Mirror(_) => false,
+        }
     }
 }
 
@@ -151,6 +177,9 @@ impl fmt::Display for PortColumn {
             Self::KeptMac(mac) => write!(f, "external_ids:adopted_mac={}", OrNone(mac.as_ref())),
             Self::OwnLabels(labels) => {
                 write!(f, "external_ids:own_labels={}", OrNone(labels.as_ref()))
+            }
+            Self::ContainerName(name) => {
+                write!(f, "external_ids:container_name={}", name.escape_debug())
             }
             Self::Mirror(output) => write!(f, "mirror={}", OrNone(output.as_ref())),
         }

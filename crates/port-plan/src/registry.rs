@@ -260,6 +260,14 @@ impl Registry {
         self.holder(claim).is_some_and(|holder| holder.key == *key)
     }
 
+    /// The MAC address that an interface holds on a bridge.
+    pub(crate) fn mac_of(&self, key: &PortKey, on: &LinkName) -> Option<MacAddress> {
+        self.held.get(&key.container)?.iter().find_map(|claim| match claim {
+            Claim::Mac { bridge, mac } if bridge == on && self.holds(claim, key) => Some(*mac),
+            Claim::Mac { .. } | Claim::Address { .. } | Claim::Number { .. } => None,
+        })
+    }
+
     /// Has a container told when any address of a bridge and VLAN becomes free.
     pub(crate) fn wait_for_address(
         &mut self,

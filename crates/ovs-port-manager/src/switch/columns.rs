@@ -78,6 +78,9 @@ impl Columns {
                 let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();
                 self.marks.insert(key::MAC_ADDRESS.to_owned(), mac);
             }
+            PortColumn::ContainerName(name) => {
+                self.marks.insert(key::CONTAINER_NAME.to_owned(), name.to_string());
+            }
             PortColumn::OwnLabels(labels) => {
                 let labels = labels.clone().unwrap_or_default();
                 self.marks.insert(key::OWN_LABELS.to_owned(), labels);
@@ -115,6 +118,7 @@ pub(super) fn read(replica: &Replica, port: &Port, interface: &Interface) -> Por
             .collect(),
         mac: mark(key::MAC_ADDRESS).parse().ok(),
         kept_mac: mark(key::ADOPTED_MAC).parse().ok(),
+        container_name: mark(key::CONTAINER_NAME).into(),
         own_labels: Some(mark(key::OWN_LABELS).to_owned()).filter(|labels| !labels.is_empty()),
     }
 }

@@ -1,8 +1,10 @@
 //! Addresses from pools that are kept for containers, in the `external_ids` of the bridges.
 
+use std::sync::Arc;
+
 use ovsdb::tables::Bridge;
 use ovsdb::{Mutation, Transaction};
-use port_plan::{ContainerId, Lease};
+use port_plan::{ContainerId, Lease, PortKey};
 
 use super::{Error, Switch};
 
@@ -17,6 +19,15 @@ impl Switch {
             };
             replica.table::<Bridge>().iter().flat_map(|bridge| of(bridge)).collect()
         })
+    }
+
+    /// Has the addresses that are kept for an interface bear another name of its container.
+    pub(super) fn rename_leases(&self, tx: &mut Transaction, key: &PortKey, name: &Arc<str>) {
+        let old = |lease: &Lease| lease.holder.key == *key && lease.holder.container_name != *name;
+        for mut lease in self.leases().into_iter().filter(old) {
+            lease.holder.container_name = Arc::clone(name);
+            insert(tx, &lease);
+        }
     }
 
     /// Frees those of a container.

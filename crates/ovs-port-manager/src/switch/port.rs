@@ -91,6 +91,13 @@ impl Switch {
         for (key, value) in marks {
             let _ = tx.mutate(named(), Mutation::put(Interface::EXTERNAL_IDS, [(key, value)]));
         }
+        let name = changes.iter().find_map(|change| match change {
+            PortColumn::ContainerName(name) => Some(name),
+            _ => None,
+        });
+        if let Some(name) = name {
+            self.rename_leases(tx, key, name);
+        }
         if egress_rate.is_some() {
             there.delete_qos(tx);
         }

@@ -23,6 +23,7 @@ mod labels;
 mod leadership;
 mod policy;
 mod privileges;
+mod renames;
 mod repairs;
 mod security;
 mod served;

@@ -57,7 +57,8 @@ fn config(vlan: Option<&str>) -> PortConfig {
     let vlan: Option<crate::Vlan> = vlan.map(|vlan| vlan.parse().unwrap());
     let mac = MacAddress::derive(&"ovsbr0".parse().unwrap(), vlan, &"192.168.1.100");
     let addresses = vec!["192.168.1.100/24".parse().unwrap()];
-    PortConfig { tag: vlan, addresses, mac: Some(mac), ..PortConfig::default() }
+    let container_name = "web".into();
+    PortConfig { tag: vlan, addresses, mac: Some(mac), container_name, ..PortConfig::default() }
 }
 
 fn link(name: &str, began: u32) -> ObservedLink {
@@ -493,6 +494,7 @@ fn change(config: &mut PortConfig, changes: &[PortColumn]) {
             PortColumn::Mac(mac) => config.mac = mac,
             PortColumn::KeptMac(mac) => config.kept_mac = mac,
             PortColumn::OwnLabels(labels) => config.own_labels = labels,
+            PortColumn::ContainerName(name) => config.container_name = name,
             PortColumn::Mirror(output) => config.mirror = output,
             PortColumn::OfportRequest(port) => config.ofport_request = port,
         }
