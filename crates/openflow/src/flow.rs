@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::matching::{self, Match, register_field};
+use crate::matching::{self, Fields, Match, register_field};
 use crate::message::{Message, kind, multipart};
 use crate::read::Reader;
 
@@ -25,6 +25,18 @@ pub struct Flow {
     pub matching: Match,
     /// What is done to them; without any, they are dropped.
     pub instructions: Vec<Instruction>,
+}
+
+impl Flow {
+    /// The [fingerprint](FlowEntry::fingerprint) of what the switch shows of this flow, if it writes it as it was sent.
+    pub fn fingerprint(&self) -> u64 {
+        let matching = self.matching.bytes();
+        let instructions: Vec<u8> = self.instructions.iter().flat_map(Instruction::bytes).collect();
+        let fields = matching::read(&mut Reader::new(&matching));
+        let sorted = fields.map(|fields| fields.sorted).unwrap_or_default();
+        let cookie = self.cookie.to_be_bytes();
+        fingerprint((self.table, self.priority), &[0; 6], &cookie, &sorted, &instructions)
+    }
 }
 
 /// What a flow does (7.2.4).
@@ -221,12 +233,24 @@ fn read_entry(flow: &[u8]) -> Option<FlowEntry> {
     let cookie = flow.take(8)?;
     // Packets and bytes.
     flow.skip(16)?;
-    let (matching, in_port) = matching::read(&mut flow)?;
+    let Fields { sorted, in_port } = matching::read(&mut flow)?;
     let instructions = flow.rest();
     let meter = read_meter(instructions)?;
+    let fingerprint =
+        fingerprint((table, priority), timeouts_and_flags, cookie, &sorted, instructions);
+    Some(FlowEntry { table, priority, in_port, meter, fingerprint })
+}
+
+fn fingerprint(
+    place: (u8, u16),
+    timeouts_and_flags: &[u8],
+    cookie: &[u8],
+    fields: &[&[u8]],
+    instructions: &[u8],
+) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (table, priority, timeouts_and_flags, cookie, matching, instructions).hash(&mut hasher);
-    Some(FlowEntry { table, priority, in_port, meter, fingerprint: hasher.finish() })
+    (place, timeouts_and_flags, cookie, fields, instructions).hash(&mut hasher);
+    hasher.finish()
 }
 
 fn read_meter(instructions: &[u8]) -> Option<Option<u32>> {
@@ -291,6 +315,7 @@ mod tests {
         assert_eq!(told, [(200, Some(7), Some(131_079)), (200, Some(8), None)]);
         assert_ne!(entries[0].fingerprint, entries[1].fingerprint);
         assert_eq!(read_list(&shown(&one)).unwrap()[0], entries[0]);
+        assert_eq!(entries[0].fingerprint, one.fingerprint());
     }
 
     #[test]

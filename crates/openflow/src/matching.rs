@@ -165,23 +165,31 @@ pub(crate) fn register_field(register: u8, value: u32) -> Vec<u8> {
     field
 }
 
-/// Reads a `struct ofp_match` with its padding; returns its bytes and the port that it names, if it does.
-pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<(&'a [u8], Option<u32>)> {
+/// The fields of a match, sorted: a switch shows them in an order of its own.
+pub(crate) struct Fields<'a> {
+    pub(crate) sorted: Vec<&'a [u8]>,
+    /// The port that they name.
+    pub(crate) in_port: Option<u32>,
+}
+
+/// Reads a `struct ofp_match` with its padding.
+pub(crate) fn read<'a>(from: &mut Reader<'a>) -> Option<Fields<'a>> {
     /// `struct ofp_match` up to its fields.
     const HEADER: usize = 4;
-    let whole = *from;
-    let mut head = whole;
+    let mut head = *from;
     let (_kind, length) = (head.u16()?, usize::from(head.u16()?));
     let bytes = from.take(length.max(HEADER))?;
     from.skip(length.next_multiple_of(8).saturating_sub(length))?;
-    let mut fields = Reader::new(bytes.get(HEADER..)?);
-    let mut in_port = None;
-    while !fields.is_empty() {
-        let (class, number, length) = (fields.u16()?, fields.u8()?, fields.u8()?);
-        let mut value = Reader::new(fields.take(length.into())?);
+    let mut fields = Fields { sorted: Vec::new(), in_port: None };
+    let mut rest = Reader::new(bytes.get(HEADER..)?);
+    while !rest.is_empty() {
+        let mut field = rest;
+        let (class, number, length) = (field.u16()?, field.u8()?, field.u8()?);
         if (class, number) == (BASIC, IN_PORT << 1) {
-            in_port = Some(value.u32()?);
+            fields.in_port = Some(field.u32()?);
         }
+        fields.sorted.push(rest.take(HEADER + usize::from(length))?);
     }
-    Some((bytes, in_port))
+    fields.sorted.sort_unstable();
+    Some(fields)
 }

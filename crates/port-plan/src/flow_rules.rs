@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use crate::mac::MacAddress;
 use crate::spec::PortSpec;
@@ -65,7 +66,7 @@ pub enum Field {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FlowRules {
     /// Which of them may pass; all if there is no rule.
-    pub rules: Vec<FlowRule>,
+    pub rules: Arc<[FlowRule]>,
     /// How much may pass.
     pub limit: Option<Limit>,
 }

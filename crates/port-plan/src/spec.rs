@@ -81,7 +81,7 @@ impl PortSpec {
     /// What is done to the frames that it sends, on a bridge of this datapath.
     pub fn flow_rules(&self, datapath: Datapath) -> FlowRules {
         FlowRules {
-            rules: if self.secured { flow_rules::rules(self) } else { Vec::new() },
+            rules: if self.secured { flow_rules::rules(self).into() } else { Arc::default() },
             // The kernel's datapath polices by the Interface's columns.
             limit: flow_rules::limit(self).filter(|_| datapath == Datapath::Netdev),
         }

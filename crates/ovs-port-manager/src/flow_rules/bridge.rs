@@ -1,5 +1,7 @@
 //! One bridge: which rules its ports are to have, what the switch has of them, and the connection between.
 
+mod sync;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::pending;
 use std::io;
@@ -7,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openflow::{Connection, Error, FlowChange, FlowEntry, Meter, Port, PortChange};
+use openflow::{Connection, Error, FlowEntry, Port, PortChange};
 use port_plan::{FlowRules, LinkName, PortFlows};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::flows::{self, COOKIE};
+use super::flows::COOKIE;
 use super::{Event, PortsNow, Shared};
 use crate::error_chain::chain;
+use sync::Installed;
 
 /// The pause before a lost connection is made again: until then, a restarted switch forwards without our flows.
 const RECONNECT: Duration = Duration::from_millis(20);
@@ -25,10 +28,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 /// The time between looks whether all flows are still there. Their number tells, which costs next to nothing.
 const LOOK: Duration = Duration::from_millis(500);
-/// The time that one flow adds to the time between looks at what the flows do: whoever changes some keeps their number.
-const LOOK_AT_EACH: Duration = Duration::from_millis(1);
-/// The time between two warnings that somebody else changes flows of ours.
-const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a bridge's task is asked to do.
 pub(super) enum Order {
@@ -66,6 +65,10 @@ pub(super) struct Bridge {
     away: Option<Away>,
     /// Since when the switch has been within reach, until those were told of whose rules nobody has asked for.
     found: Option<Instant>,
+    /// Whether the switch shows flows as they were sent, once that is known of this connection.
+    as_sent: Option<bool>,
+    /// When it was last looked whether all flows are there.
+    counted: Instant,
     /// When what the flows do was last looked at.
     looked: Instant,
     /// When it was last told that somebody else changes flows of ours.
@@ -83,13 +86,14 @@ struct Wanted {
     lost: bool,
 }
 
-/// Rules that are in force.
-struct Installed {
-    rules: FlowRules,
-    number: u32,
-    meter: Option<Meter>,
-    /// What its flows look like, sorted.
-    fingerprints: Vec<u64>,
+impl Wanted {
+    /// They are not in force: tells those who wait; what is to be told of it if nobody does and it is news.
+    fn fail(&mut self, port: &LinkName, reason: &Arc<str>) -> Option<Event> {
+        let waited_for = !self.waiting.is_empty();
+        self.waiting.drain(..).for_each(|done| drop(done.send(Err(Arc::clone(reason)))));
+        let news = !std::mem::replace(&mut self.lost, true) && !waited_for;
+        news.then(|| Event::Lost { port: port.clone(), reason: Arc::clone(reason) })
+    }
 }
 
 struct Away {
@@ -119,6 +123,8 @@ impl Bridge {
             unswept: false,
             away: None,
             found: None,
+            as_sent: None,
+            counted: Instant::now(),
             looked: Instant::now(),
             warned: None,
             changed: false,
@@ -227,6 +233,7 @@ impl Bridge {
         self.numbers =
             open.ports().await?.into_iter().map(|port| (port.name, port.number)).collect();
         self.found = Some(Instant::now());
+        self.as_sent = None;
         self.look_at_each(open).await?;
         self.converge(open).await
     }
@@ -245,172 +252,6 @@ impl Bridge {
         }
         self.publish();
         Ok(())
-    }
-
-    /// Deletes flows and meters of ports that are gone, have another number, or are to have no rules any more.
-    async fn clear_away(&mut self, open: &mut Connection) -> Result<(), Error> {
-        let (wanted, numbers) = (&self.wanted, &self.numbers);
-        let over = self.installed.extract_if(|port, installed| {
-            !wanted.contains_key(port) || numbers.get(port.as_str()) != Some(&installed.number)
-        });
-        let over = over.map(|(port, it)| (it.number, self.meters.remove(&port)));
-        let mut over: HashMap<u32, Option<u32>> = over.collect();
-        let ended = self.meters.extract_if(|port, _| !wanted.contains_key(port));
-        let ended: Vec<_> = ended.map(|(_, meter)| meter).collect();
-        if !self.unknown.is_empty() {
-            // Those of ports whose rules are wanted are replaced in one go.
-            let ours = (self.ports_now)(&self.name);
-            let kept = ours.iter().filter(|port| !self.forgotten.contains(*port));
-            let kept = kept.chain(wanted.keys());
-            let kept = kept.filter_map(|port| numbers.get(port.as_str()).copied());
-            let kept: HashSet<u32> = kept.collect();
-            let gone = self.unknown.extract_if(|number, _| !kept.contains(number));
-            over.extend(gone.map(|(number, flows)| (number, meter_of(&flows))));
-        }
-        if !over.is_empty() || !ended.is_empty() {
-            self.changed = true;
-            let delete = |number: &u32| FlowChange::Delete { cookie: COOKIE, in_port: *number };
-            open.commit(&over.keys().map(delete).collect::<Vec<_>>()).await?;
-            for meter in over.values().flatten().chain(&ended) {
-                open.delete_meter(*meter).await?;
-            }
-            // A number may be another port's by now, whose flows have gone with those.
-            self.installed.retain(|_, installed| !over.contains_key(&installed.number));
-        }
-        self.forgotten.clear();
-        Ok(())
-    }
-
-    /// Looks whether what was put in force still is. What is not is put back.
-    async fn verify(&mut self, open: &mut Connection) -> Result<(), Error> {
-        let installed = self.installed.values().map(|one| one.fingerprints.len());
-        let unknown = self.unknown.values().map(Vec::len);
-        let expected: usize = installed.chain(unknown).chain([self.strange]).sum();
-        let pause = LOOK.max(LOOK_AT_EACH * u32::try_from(expected).unwrap_or(u32::MAX));
-        if self.looked.elapsed() >= pause || open.count(COOKIE).await? as usize != expected {
-            self.look_at_each(open).await?;
-        }
-        Ok(())
-    }
-
-    /// Looks at each flow and meter of ours. What differs from what was put in force counts as not in force.
-    async fn look_at_each(&mut self, open: &mut Connection) -> Result<(), Error> {
-        self.looked = Instant::now();
-        let mut there: HashMap<Option<u32>, Vec<FlowEntry>> = HashMap::new();
-        for flow in open.flows(COOKIE).await? {
-            there.entry(flow.in_port).or_default().push(flow);
-        }
-        let meters = match self.installed.values().any(|one| one.meter.is_some()) {
-            true => open.meters().await?,
-            false => Vec::new(),
-        };
-        let mut lost = Vec::new();
-        self.installed.retain(|port, installed| {
-            let flows = there.get(&Some(installed.number)).map(|flows| fingerprints(flows));
-            let metered = installed.meter.is_none_or(|meter| meters.contains(&meter));
-            let same = flows.as_ref() == Some(&installed.fingerprints) && metered;
-            if same {
-                there.remove(&Some(installed.number));
-            } else {
-                lost.push(port.to_string());
-            }
-            same
-        });
-        self.strange = there.remove(&None).map_or(0, |flows| flows.len());
-        self.unknown = there.into_iter().filter_map(|(port, flows)| Some((port?, flows))).collect();
-        self.warn_of(&lost);
-        self.clear_away(open).await
-    }
-
-    /// Somebody else has changed or deleted flows of ours. Told once a minute at most: it may be a habit.
-    fn warn_of(&mut self, lost: &[String]) {
-        let [port, ..] = lost else { return };
-        self.changed = true;
-        let (bridge, ports) = (&self.name, lost.len());
-        if self.warned.is_some_and(|before| before.elapsed() < WARN_AGAIN) {
-            return debug!(%bridge, %port, ports, "putting back flow rules again");
-        }
-        self.warned = Some(Instant::now());
-        warn!(%bridge, %port, ports, "somebody else changed or deleted the flow rules of ports; putting them back");
-    }
-
-    /// Puts in force what is not, of all ports that the switch has: all of it in one go.
-    async fn install(&mut self, open: &mut Connection) -> Result<(), Error> {
-        let due = |(port, wanted): (&LinkName, &Wanted)| {
-            let number = *self.numbers.get(port.as_str())?;
-            let installed = self.installed.get(port);
-            let done = installed.is_some_and(|it| it.rules == wanted.rules && it.number == number);
-            (!done).then(|| (port.clone(), wanted.rules.clone(), number))
-        };
-        let due: Vec<_> = self.wanted.iter().filter_map(due).collect();
-        let mut placed = Vec::new();
-        let mut changes = Vec::new();
-        let mut old_meters = Vec::new();
-        for (port, rules, number) in due {
-            let before = self.meter_before(&port, number);
-            let meter = meter_for(open, number, &rules, before).await?;
-            old_meters.extend(before.filter(|old| Some(*old) != meter.map(|meter| meter.number)));
-            match meter {
-                Some(meter) => self.meters.insert(port.clone(), meter.number),
-                None => self.meters.remove(&port),
-            };
-            changes.push(FlowChange::Delete { cookie: COOKIE, in_port: number });
-            let flows = flows::flows(number, &rules, meter.map(|meter| meter.number));
-            let count = flows.len();
-            changes.extend(flows.into_iter().map(FlowChange::Add));
-            placed.push((
-                port,
-                Installed { rules, number, meter, fingerprints: Vec::new() },
-                count,
-            ));
-        }
-        if !placed.is_empty() {
-            self.changed = true;
-            open.commit(&changes).await?;
-            for meter in old_meters {
-                open.delete_meter(meter).await?;
-            }
-            self.note(open, placed).await?;
-        }
-        for (port, wanted) in &mut self.wanted {
-            if self.installed.contains_key(port) {
-                wanted.waiting.drain(..).for_each(|done| drop(done.send(Ok(()))));
-                if std::mem::take(&mut wanted.lost) {
-                    self.shared.tell(Event::Restored { port: port.clone() });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes what the switch shows of flows that were put there just now.
-    async fn note(
-        &mut self,
-        open: &mut Connection,
-        placed: Vec<(LinkName, Installed, usize)>,
-    ) -> Result<(), Error> {
-        let mut there: HashMap<u32, Vec<FlowEntry>> = HashMap::new();
-        for flow in open.flows(COOKIE).await? {
-            if let Some(number) = flow.in_port {
-                there.entry(number).or_default().push(flow);
-            }
-        }
-        for (port, installed, count) in placed {
-            let flows = there.remove(&installed.number).unwrap_or_default();
-            self.unknown.remove(&installed.number);
-            if flows.len() != count {
-                return Err(Error::Malformed("other flows than were asked for"));
-            }
-            let fingerprints = fingerprints(&flows);
-            self.installed.insert(port, Installed { fingerprints, ..installed });
-        }
-        Ok(())
-    }
-
-    /// The meter that is a port's already: made for it by this task, or used by flows of ours.
-    fn meter_before(&self, port: &LinkName, number: u32) -> Option<u32> {
-        let unknown = || meter_of(self.unknown.get(&number)?);
-        self.meters.get(port).copied().or_else(unknown)
     }
 
     /// The connection is gone, or of no use. What was in force may not be any more.
@@ -443,16 +284,9 @@ impl Bridge {
             self.unswept = false;
             self.forgotten.clear();
             self.prune();
-            for (port, wanted) in &mut self.wanted {
-                let mut waiting = wanted.waiting.drain(..).peekable();
-                let waited_for = waiting.peek().is_some();
-                waiting.for_each(|done| drop(done.send(Err(Arc::clone(&reason)))));
-                // Who waits hears of it by that.
-                if !std::mem::replace(&mut wanted.lost, true) && !waited_for {
-                    let (port, reason) = (port.clone(), Arc::clone(&reason));
-                    self.shared.tell(Event::Lost { port, reason });
-                }
-            }
+            let events = self.wanted.iter_mut();
+            let events = events.filter_map(|(port, wanted)| wanted.fail(port, &reason));
+            events.for_each(|event| self.shared.tell(event));
         }
         self.publish();
     }
@@ -494,8 +328,9 @@ impl Bridge {
     /// Ends the task, unless somebody has asked for more meanwhile.
     fn end(&self, orders: &mpsc::UnboundedReceiver<Order>) -> bool {
         let mut bridges = self.shared.lock();
+        // Closed, it has been let go, and the bridge may have another task already.
         let over = orders.is_empty();
-        if over {
+        if over && !orders.is_closed() {
             bridges.remove(&self.name);
         }
         over
@@ -517,39 +352,6 @@ async fn next_change(connection: &mut Option<Connection>) -> Result<PortChange, 
         Some(open) => open.next_change().await,
         None => pending().await,
     }
-}
-
-/// The meter for a port's rules: the one that its flows use already, with the right rate, or a new one. A meter that
-/// is there and that no flow of ours uses is somebody else's.
-async fn meter_for(
-    open: &mut Connection,
-    number: u32,
-    rules: &FlowRules,
-    before: Option<u32>,
-) -> Result<Option<Meter>, Error> {
-    let Some(limit) = rules.limit else { return Ok(None) };
-    if let Some(before) = before {
-        let meter = Meter { number: before, rate: limit.rate, burst: limit.burst };
-        if open.set_meter(meter).await? {
-            return Ok(Some(meter));
-        }
-    }
-    for meter in flows::meters(number, limit) {
-        if open.add_meter(meter).await? {
-            return Ok(Some(meter));
-        }
-    }
-    Err(Error::Malformed("all meters that could be the port's are somebody else's"))
-}
-
-fn meter_of(flows: &[FlowEntry]) -> Option<u32> {
-    flows.iter().find_map(|flow| flow.meter)
-}
-
-fn fingerprints(flows: &[FlowEntry]) -> Vec<u64> {
-    let mut all: Vec<_> = flows.iter().map(|flow| flow.fingerprint).collect();
-    all.sort_unstable();
-    all
 }
 
 /// What is to be expected while a switch starts or ends.

@@ -23,7 +23,7 @@ const ICMPV6: u8 = 58;
 /// The flows of a port that has this number: the rules, and the way to them.
 pub(super) fn flows(number: u32, rules: &FlowRules, meter: Option<u32>) -> Vec<Flow> {
     let all = FlowRule { priority: 1, fields: Vec::new(), pass: true };
-    let each = if rules.rules.is_empty() { std::slice::from_ref(&all) } else { &rules.rules };
+    let each = if rules.rules.is_empty() { std::slice::from_ref(&all) } else { &*rules.rules };
     let entrance = entrance(number, meter);
     each.iter().map(|one| rule(number, one)).chain([entrance]).collect()
 }

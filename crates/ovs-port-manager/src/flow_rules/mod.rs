@@ -149,6 +149,12 @@ impl FlowTables {
         }
     }
 
+    /// Leaves all flows as they are, to another instance.
+    pub(crate) fn let_go(&self) {
+        // The tasks end with the last sender of orders.
+        self.shared.lock().clear();
+    }
+
     /// The rules of a container's ports as they would be in force if as many flows are there as it takes, for those who
     /// only look and keep no connection.
     pub(crate) async fn glance(

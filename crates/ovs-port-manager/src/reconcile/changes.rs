@@ -79,6 +79,7 @@ impl Reconciler {
             info!("standing by: another instance works on this database; this one follows it");
             // What the other one does is not seen; there is a look at everything before anything is done here.
             self.entries.clear();
+            self.observer.world.flows.let_go();
             self.board.instance(Instance::Standby);
             service_manager::standing_by();
         }
