@@ -21,9 +21,9 @@ pub(crate) use go_version::ignored_variables;
 
 use crate::docker;
 
-/// Where a configuration file is looked for, in this order, when `--config` is not given.
-const PLACES: [&str; 2] =
-    ["/etc/ovs-port-manager/ovs-port-manager.yaml", "configs/ovs-port-manager.yaml"];
+/// Where a configuration file is looked for when `--config` is not given. Nowhere else: what lies in the folder that
+/// somebody happens to stand in is not root's.
+const PLACE: &str = "/etc/ovs-port-manager/ovs-port-manager.yaml";
 /// What the names of environment variables begin with: `OVS_PORT_MANAGER_DEFAULT_BRIDGE` and so on.
 const PREFIX: &str = "OVS_PORT_MANAGER";
 /// The variable that names the file; it is no option of the file's.
@@ -235,7 +235,7 @@ impl Config {
         variables: impl Iterator<Item = (String, String)>,
         file: Option<&Path>,
     ) -> Result<Self, Error> {
-        let file = file.or_else(|| PLACES.iter().map(Path::new).find(|path| path.exists()));
+        let file = file.or_else(|| Some(Path::new(PLACE)).filter(|path| path.exists()));
         let file = file.map_or_else(|| Ok(Options::default()), read_file)?;
         let variables = read_environment(variables)?;
         let given = flags.over(variables).over(file);

@@ -1,16 +1,23 @@
 //! Metrics, health and API, over HTTP and over the control socket. Nothing can be changed here.
+//!
+//! Whoever can connect is a stranger: connections, streams of events and the time that a request may take have bounds,
+//! for each of the two by itself, so that nobody on the HTTP port keeps root from the control socket.
 
+mod connections;
+
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use axum::routing::get;
@@ -18,16 +25,24 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::board::{self, Board, Instance, Row};
 use crate::error_chain::chain;
-use crate::netlink;
+use crate::netlink::{self, LinkNow};
 
 /// The pause between tries to listen where another instance still does.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// Streams of events at a time, of HTTP and of the control socket each.
+const STREAMS: usize = 16;
+/// How old the counters of links may be. The kernel lists all links for them, and others wait meanwhile.
+const COUNTERS_AGE: Duration = Duration::from_millis(500);
+/// How long the kernel may take to list them; after that, an answer goes without.
+const COUNTERS: Duration = Duration::from_secs(2);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -51,14 +66,12 @@ pub(crate) fn serve(
 ) -> io::Result<()> {
     if let Some(control) = control {
         let listener = tokio::net::UnixListener::from_std(control)?;
-        let router = router(Arc::clone(board));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(connections::serve(listener, "control socket", router(Arc::clone(board))));
     }
     if let Some(address) = address {
-        let router = router(Arc::clone(board));
+        let router = router(Arc::clone(board)).layer(middleware::from_fn(known_host));
         tokio::spawn(async move {
-            let listener = listen(address).await;
-            axum::serve(listener, router).await
+            connections::serve(listen(address).await, "HTTP", router).await;
         });
     }
     Ok(())
@@ -83,6 +96,42 @@ async fn listen(address: SocketAddr) -> TcpListener {
     }
 }
 
+/// Refuses requests that name another host than this one. A browser that a hostile page has brought here by its own name
+/// (DNS rebinding) sends that name.
+async fn known_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    if host.is_some_and(is_known) {
+        return next.run(request).await;
+    }
+    let told = "this is not the host of that name; ask by its IP address, as localhost, or by its host name\n";
+    (StatusCode::FORBIDDEN, told).into_response()
+}
+
+/// Whether a request may name a host like this: by an IP address, as localhost, or by this machine's own name.
+fn is_known(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let own = rustix::system::uname();
+    bare.parse::<IpAddr>().is_ok()
+        || name.eq_ignore_ascii_case("localhost")
+        || own.nodename().to_str().is_ok_and(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// What is served, and what those who ask share.
+struct Served {
+    board: Arc<Board>,
+    /// Streams of events that are still to be had.
+    streams: Arc<Semaphore>,
+    /// The links' counters, and when they were read.
+    counters: Mutex<Option<(Instant, Arc<Counters>)>>,
+}
+
+/// The counters of links, by name.
+type Counters = BTreeMap<String, LinkNow>;
+
 /// What can be asked.
 pub(crate) fn router(board: Arc<Board>) -> Router {
     let unknown = |uri: Uri| async move {
@@ -100,19 +149,23 @@ pub(crate) fn router(board: Arc<Board>) -> Router {
         .route("/api/v1/events", get(events))
         .method_not_allowed_fallback(unchangeable)
         .fallback(unknown)
-        .with_state(board)
+        .with_state(Arc::new(Served {
+            board,
+            streams: Semaphore::new(STREAMS).into(),
+            counters: Mutex::default(),
+        }))
 }
 
-async fn ready(State(board): State<Arc<Board>>) -> (StatusCode, String) {
-    match board.unready() {
+async fn ready(State(served): State<Arc<Served>>) -> (StatusCode, String) {
+    match served.board.unready() {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }
 
-async fn metrics(State(board): State<Arc<Board>>, headers: HeaderMap) -> Response {
-    let rows = rows(&board).await;
-    let Ok(text) = board::exposition(&board, &rows) else {
+async fn metrics(State(served): State<Arc<Served>>, headers: HeaderMap) -> Response {
+    let rows = served.rows().await;
+    let Ok(text) = board::exposition(&served.board, &rows) else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n")
             .into_response();
     };
@@ -124,12 +177,12 @@ async fn metrics(State(board): State<Arc<Board>>, headers: HeaderMap) -> Respons
     }
 }
 
-async fn ports(State(board): State<Arc<Board>>) -> Response {
+async fn ports(State(served): State<Arc<Served>>) -> Response {
     let ports = Ports {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        instance: board.instance_now(),
-        unready: board.unready().map(str::to_owned),
-        ports: rows(&board).await,
+        instance: served.board.instance_now(),
+        unready: served.board.unready().map(str::to_owned),
+        ports: served.rows().await,
     };
     match serde_json::to_string(&ports) {
         Ok(text) => ([(CONTENT_TYPE, "application/json")], text).into_response(),
@@ -138,32 +191,48 @@ async fn ports(State(board): State<Arc<Board>>) -> Response {
 }
 
 /// Server-sent events: what happens from now on. `lagged` tells how many were lost to a slow reader.
-async fn events(State(board): State<Arc<Board>>) -> Response {
-    let Some(receiver) = board.listen() else {
+async fn events(State(served): State<Arc<Served>>) -> Response {
+    let Ok(place) = Arc::clone(&served.streams).try_acquire_owned() else {
         let told = "too many listen to the events already\n";
         return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
     };
-    let events = stream::unfold(receiver, |mut receiver| async move {
+    let receiver = served.board.listen();
+    let events = stream::unfold((receiver, place), |(mut receiver, place)| async move {
         let event = match receiver.recv().await {
             Ok(event) => Event::default().event("port").data(event),
             Err(RecvError::Lagged(lost)) => Event::default().event("lagged").data(lost.to_string()),
             Err(RecvError::Closed) => return None,
         };
-        Some((Ok::<_, Infallible>(event), receiver))
+        Some((Ok::<_, Infallible>(event), (receiver, place)))
     });
     Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 
-/// The board's rows, with what the kernel knows of their links.
-async fn rows(board: &Board) -> Vec<Row> {
-    let mut rows = board.rows();
-    let traffic = spawn_blocking(netlink::traffic).await.map_err(io::Error::other);
-    match traffic {
-        Ok(Ok(links)) => rows.iter_mut().for_each(|row| row.add_link(&links)),
-        Ok(Err(error)) => debug!("cannot read the links' counters: {}", chain(&error)),
-        Err(error) => debug!("cannot read the links' counters: {error}"),
+impl Served {
+    /// The board's rows, with what the kernel knows of their links.
+    async fn rows(&self) -> Vec<Row> {
+        let mut rows = self.board.rows();
+        match timeout(COUNTERS, self.counters()).await {
+            Ok(Ok(links)) => rows.iter_mut().for_each(|row| row.add_link(&links)),
+            Ok(Err(error)) => debug!("cannot read the links' counters: {}", chain(&error)),
+            Err(_) => debug!("cannot read the links' counters in time"),
+        }
+        rows
     }
-    rows
+
+    /// The links' counters, read once for all who ask at about the same time.
+    async fn counters(&self) -> io::Result<Arc<Counters>> {
+        let mut kept = self.counters.lock().await;
+        if let Some((read, links)) = &*kept
+            && read.elapsed() < COUNTERS_AGE
+        {
+            return Ok(Arc::clone(links));
+        }
+        let links = spawn_blocking(netlink::traffic).await.map_err(io::Error::other)?;
+        let links = Arc::new(links.map_err(io::Error::other)?);
+        *kept = Some((Instant::now(), Arc::clone(&links)));
+        Ok(links)
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::{LogFormat, LogLevel};
+use crate::escape::Lines;
 
 /// Logging that has started, to change how much is logged.
 pub(crate) struct Logging(reload::Handle<Targets, Registry>);
@@ -17,7 +18,9 @@ pub(crate) struct Logging(reload::Handle<Targets, Registry>);
 pub(crate) fn start(level: LogLevel, verbosity: u8, format: LogFormat) -> Logging {
     let (filter, handle) = reload::Layer::new(targets(level, verbosity));
     let terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
+    // Each event is one write.
+    let stderr = || Lines(std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(terminal);
     let lines = match format {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),

@@ -13,6 +13,7 @@ mod daemon;
 mod datapath;
 mod docker;
 mod error_chain;
+mod escape;
 mod ethtool;
 mod failpoint;
 mod flow_rules;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     match result {
         Ok(outcome) => outcome.report(),
         Err(error) => {
-            eprintln!("{name}: {}", error_chain::chain(error.as_ref()));
+            eprintln!("{name}: {}", escape::escape(&error_chain::chain(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -182,10 +182,9 @@ impl Board {
         self.state().instance
     }
 
-    /// What happens from now on, each as a line of JSON. `None` when too many listen already.
-    pub(crate) fn listen(&self) -> Option<broadcast::Receiver<Arc<str>>> {
-        const LISTENERS: usize = 16;
-        (self.events.receiver_count() < LISTENERS).then(|| self.events.subscribe())
+    /// What happens from now on, each as a line of JSON.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Arc<str>> {
+        self.events.subscribe()
     }
 
     fn tell_phase(&self, key: &PortKey, name: &str, phase: Phase, detail: Option<&str>) {

@@ -12,6 +12,7 @@ use super::output::{self, Format};
 use super::table::{self, Line};
 use super::{Outcome, plan, status};
 use crate::board::{Denial, Row};
+use crate::escape::escape;
 use crate::http::Ports;
 use crate::reconcile::Preview;
 
@@ -207,7 +208,7 @@ fn list<T: ToString>(items: &[T]) -> String {
 fn text(answer: &Answer, now: SystemTime) -> String {
     let since = answer.running_since.as_deref();
     let state = since.map_or("not running".to_owned(), |since| format!("running since {since}"));
-    let mut text = format!("{} ({}), {state}\n", answer.name, answer.container);
+    let mut text = format!("{} ({}), {state}\n", escape(&answer.name), answer.container);
     section(&mut text, "labels", &answer.labels, "none that begin with ovs.");
     section(&mut text, "not attached", &answer.denied, "");
     if !answer.properties.is_empty() {
@@ -246,7 +247,7 @@ fn section(text: &mut String, title: &str, lines: &[String], otherwise: &str) {
     }
     text.push_str(&format!("\n{title}:\n"));
     for line in lines {
-        text.push_str(&format!("  {line}\n"));
+        text.push_str(&format!("  {}\n", escape(line)));
     }
     if lines.is_empty() {
         text.push_str(&format!("  {otherwise}\n"));

@@ -38,8 +38,7 @@ enum Command {
     /// Watch Docker and keep the ports of its labelled containers
     #[command(after_help = RUN_EXAMPLES)]
     Run {
-        /// Configuration file [default: /etc/ovs-port-manager/ovs-port-manager.yaml, else
-        /// configs/ovs-port-manager.yaml]
+        /// Configuration file [default: /etc/ovs-port-manager/ovs-port-manager.yaml]
         #[arg(long, value_name = "FILE", env = FILE_VARIABLE)]
         config: Option<PathBuf>,
 

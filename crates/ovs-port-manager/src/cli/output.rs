@@ -5,6 +5,8 @@ use std::process::{ExitCode, Termination};
 
 use serde::Serialize;
 
+use crate::escape;
+
 /// What every command's exit status means, for `--help`.
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status of every command:
@@ -44,7 +46,7 @@ pub(crate) enum Format {
 /// Prints to standard output. A reader that has gone away (`… | head`) is no error.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(escape::terminal(text).as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }

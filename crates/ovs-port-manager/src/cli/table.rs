@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 
 use crate::board::Phase;
+use crate::escape::escape;
 
 /// A text and how it is to look.
 pub(crate) struct Cell {
@@ -12,7 +13,7 @@ pub(crate) struct Cell {
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), style: Style::new() }
+        Self { text: escape(&text.into()).into_owned(), style: Style::new() }
     }
 }
 
@@ -55,7 +56,7 @@ pub(crate) fn align(heading: &[&str], lines: Vec<Line>) -> String {
     for line in std::iter::once(heading).chain(lines) {
         match line {
             Line::Cells(cells) => text.push_str(&row(&cells, &widths)),
-            Line::Remark(remark) => text.push_str(&format!("    {remark}")),
+            Line::Remark(remark) => text.push_str(&format!("    {}", escape(&remark))),
         }
         text.push('\n');
     }

@@ -23,6 +23,12 @@ pub(crate) enum Error {
 /// Labels that matter to us: ours, and those by which Docker Compose knows its containers. Others are not kept.
 pub(crate) type Labels = BTreeMap<String, String>;
 
+/// So many bytes of labels are kept of a container. Who needs more has a mistake in them.
+const LABELS: usize = 64 * 1024;
+/// No label that there is: it stands for those that are not kept, so that the container is not attached and the log says
+/// why.
+const TOO_MANY: &str = "ovs.labels";
+
 /// A container, and the id of the image whose labels it has beside its own; those are yet to be asked for.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -183,13 +189,23 @@ fn labels_that_matter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labe
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
             let mut labels = Labels::new();
+            let mut room = LABELS;
             while let Some(name) = map.next_key::<String>()? {
-                if labels::concern_us([name.as_str()].into_iter())
-                    || name.starts_with(labels::COMPOSE)
-                {
-                    labels.insert(name, map.next_value()?);
-                } else {
+                let ours = labels::concern_us([name.as_str()].into_iter());
+                if !ours && !name.starts_with(labels::COMPOSE) {
                     map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                let value: String = map.next_value()?;
+                match room.checked_sub(name.len() + value.len()) {
+                    Some(left) => room = left,
+                    None if ours => room = 0,
+                    None => continue,
+                }
+                if room > 0 {
+                    labels.insert(name, value);
+                } else if !labels.contains_key(TOO_MANY) {
+                    labels.insert(TOO_MANY.to_owned(), format!("more than {LABELS} bytes"));
                 }
             }
             Ok(labels)

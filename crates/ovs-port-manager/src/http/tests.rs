@@ -1,5 +1,5 @@
 use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::Method;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use tower::ServiceExt;
@@ -60,17 +60,37 @@ async fn ports_are_json_that_the_commands_read() {
 
 #[tokio::test]
 async fn listeners_are_bounded() {
-    let board = Arc::new(Board::new());
+    let router = router(Arc::new(Board::new()));
+    let listen = || router.clone().oneshot(request(Method::GET, "/api/v1/events"));
     let mut open = Vec::new();
-    for _ in 0..16 {
-        let uri = "/api/v1/events";
-        open.push(router(Arc::clone(&board)).oneshot(request(Method::GET, uri)).await.unwrap());
+    for _ in 0..STREAMS {
+        open.push(listen().await.unwrap());
     }
     assert!(open.iter().all(|response| response.status() == 200));
-    assert_eq!(get(&board, "/api/v1/events").await.0, 503);
+    assert_eq!(listen().await.unwrap().status(), 503);
     open.pop();
-    let again = router(board).oneshot(request(Method::GET, "/api/v1/events")).await.unwrap();
-    assert_eq!(again.status(), 200);
+    assert_eq!(listen().await.unwrap().status(), 200);
+}
+
+#[test]
+fn a_host_is_known_by_address_as_localhost_and_by_its_own_name() {
+    let uname = rustix::system::uname();
+    let own = uname.nodename().to_str().unwrap();
+    let named = format!("{own}:9472");
+    for known in
+        ["127.0.0.1:9472", "192.0.2.1", "[::1]:9472", "localhost", "LOCALHOST:9472", own, &named]
+    {
+        assert!(is_known(known), "{known}");
+    }
+    for unknown in [
+        "",
+        "evil.example:9472",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "localhost:evil",
+    ] {
+        assert!(!is_known(unknown), "{unknown}");
+    }
 }
 
 #[tokio::test]
@@ -92,7 +112,7 @@ proptest! {
         let uri = format!("/{path}");
         // What is no URI at all is hyper's to refuse.
         prop_assume!(uri.parse::<Uri>().is_ok() && !path.contains("events"));
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let (status, _, told) =
             runtime.block_on(ask(&Arc::new(Board::new()), request(method, &uri)));
         prop_assert!([200, 404, 405, 503].contains(&status), "{uri}: {status}");

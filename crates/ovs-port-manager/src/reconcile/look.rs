@@ -215,7 +215,13 @@ impl Observer {
         desired.keep_macs(&observed, &mut self.registry());
         let plan = plan(&desired, &observed, fastrand::u64(..));
         let steps: usize = plan.ports.iter().map(|port| port.steps.len()).sum();
-        debug!(container = id.short(), name = &*seen.name, steps, "planned\n{plan}");
+        debug!(
+            container = id.short(),
+            name = &*seen.name,
+            steps,
+            "planned {}",
+            plan.to_string().trim_end().replace('\n', "; ")
+        );
         drop(observed);
 
         let pid = running.as_ref().map(|(pid, _)| *pid);

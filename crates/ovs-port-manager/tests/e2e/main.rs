@@ -15,6 +15,7 @@ mod drift;
 mod faults;
 mod filter;
 mod flow_rules;
+mod forged;
 mod frames;
 mod images;
 mod inside;

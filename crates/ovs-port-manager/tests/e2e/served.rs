@@ -132,3 +132,54 @@ fn only_root_and_the_group_may_ask_the_daemon() -> Result<()> {
     ensure!(lab.run("busybox", &["wget", "-qO-", &format!("{HTTP}/healthz")]).is_err());
     Ok(())
 }
+
+/// Opens so many connections to the HTTP port, says how many the daemon has kept, and holds them until it is ended.
+const CROWD: &str = "import resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+held = []
+for _ in range(int(sys.argv[1])):
+    one = socket.socket()
+    one.setblocking(False)
+    one.connect_ex(('127.0.0.1', 9472))
+    held.append(one)
+print('all open', flush=True)
+time.sleep(600)";
+
+#[test]
+fn ten_thousand_idle_connections_keep_nobody_from_being_attached_nor_root_from_asking() -> Result<()>
+{
+    let (lab, daemon) = stage::start()?;
+    let crowd = ["-c", CROWD, "10000"];
+    let crowd = lab.spawn("/usr/bin/python3".as_ref(), &crowd, &[])?;
+    crowd.wait_log("all open", PATIENCE)?;
+    for number in 1..=5 {
+        let labels = [("ovs.ip_address", format!("10.0.0.{number}/24"))];
+        let labels = labels.each_ref().map(|(key, value)| (*key, value.as_str()));
+        let id = lab.run_container(&format!("c{number}"), &labels)?;
+        wait_ready(&lab, &id)?;
+    }
+    let status = lab.run(PROGRAM, &["status"])?;
+    ensure!(status.matches("ready").count() == 5, "{status}");
+    let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
+    ensure!(files < 200, "{files} open files");
+    // Those that ask for nothing are closed, and others are served again.
+    drop(crowd);
+    wait_for("metrics", PATIENCE, || {
+        Ok(lab.run("curl", &["-fsS", &format!("{HTTP}/metrics")]).ok())
+    })?;
+    ensure!(daemon.log().matches("connections to the HTTP are open").count() <= 1);
+    Ok(())
+}
+
+#[test]
+fn a_page_that_names_this_host_by_another_name_learns_nothing() -> Result<()> {
+    let (lab, _daemon) = stage::start()?;
+    let ask = |host: &str| {
+        let (host, url) = (format!("Host: {host}"), format!("{HTTP}/api/v1/ports"));
+        lab.run("curl", &["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", &host, &url])
+    };
+    wait_for("the API", PATIENCE, || Ok(ask("127.0.0.1:9472").ok().filter(|code| code == "200")))?;
+    ensure!(ask("localhost:9472")? == "200");
+    ensure!(ask("evil.example:9472")? == "403");
+    Ok(())
+}
