@@ -22,6 +22,7 @@ pub(super) fn judge(loader: &mut Loader<'_>, services: &[Service]) {
     let mut claims = Claims::new();
     for service in services {
         replicas(loader, service);
+        lookalikes(loader, service);
         if !is_ours(service) {
             continue;
         }
@@ -32,7 +33,22 @@ pub(super) fn judge(loader: &mut Loader<'_>, services: &[Service]) {
         for wanted in &wanted {
             interface(loader, service, wanted);
         }
-        alone(loader, service, &wanted, &mut claims);
+        if !matches!(containers(service), Some((0, _))) {
+            alone(loader, service, &wanted, &mut claims);
+        }
+    }
+}
+
+/// Labels that are somebody else's, but look as if they were meant to be ours.
+fn lookalikes(loader: &mut Loader<'_>, service: &Service) {
+    for (name, label) in &service.labels {
+        let lower = name.trim_start().to_lowercase();
+        let meant =
+            ["ovs.", "ovs_", "ovs-", "ovs/", "ovs:"].iter().any(|form| lower.starts_with(form));
+        if meant && !name.starts_with(labels::PREFIX) {
+            let message = format!("{}: does not begin with ovs. and does nothing", shown(name));
+            loader.warn(&label.place, Some(&service.name), message);
+        }
     }
 }
 
@@ -40,7 +56,15 @@ pub(super) fn judge(loader: &mut Loader<'_>, services: &[Service]) {
 fn labels_of(loader: &mut Loader<'_>, service: &Service, defaults: &Defaults) -> Vec<Wanted> {
     let values = service.labels.iter().map(|(name, label)| (name.clone(), label.value.clone()));
     let mistakes = match labels::parse(&values.collect(), defaults) {
-        Ok(wanted) => return wanted,
+        Ok(wanted) => {
+            for (name, label) in &service.labels {
+                for variable in label.unset.iter().filter(|_| name.starts_with(labels::PREFIX)) {
+                    let message = format!("{name}: the variable {variable} is not set");
+                    loader.warn(&label.place, Some(&service.name), message);
+                }
+            }
+            return wanted;
+        }
         Err(mistakes) => mistakes,
     };
     let first = service.labels.iter().find(|(label, _)| label.starts_with(labels::PREFIX));
@@ -78,15 +102,17 @@ fn namespace(loader: &mut Loader<'_>, service: &Service) -> bool {
 /// The interface must not be one that Docker makes.
 fn interface(loader: &mut Loader<'_>, service: &Service, wanted: &Wanted) {
     let mode = service.network_mode.as_ref().map(|mode| mode.text.as_str());
-    let networks = match mode {
-        None => service.networks,
+    let numbered = match mode {
+        None => service.interfaces.numbered,
         Some("none" | "host") => 0,
         Some(mode) if mode.contains(':') => 0,
         Some(_) => 1,
     };
     let name = wanted.interface.to_string();
     let number = name.strip_prefix("eth").and_then(|number| number.parse::<usize>().ok());
-    if number.is_none_or(|number| number >= networks || format!("eth{number}") != name) {
+    let is_numbered =
+        number.is_some_and(|number| number < numbered && format!("eth{number}") == name);
+    if !is_numbered && !(mode.is_none() && service.interfaces.named.contains(&name)) {
         return;
     }
     let message = format!(

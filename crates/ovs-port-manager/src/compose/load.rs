@@ -20,6 +20,9 @@ pub(super) type Unreadable = (PathBuf, io::Error);
 /// The most files that a project may be read from.
 const FILES: usize = 500;
 
+/// The most characters of a message; more than that is a text from a file.
+const MESSAGE: usize = 1000;
+
 /// Variables for a project, beside those of the environment, which come first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Variables {
@@ -55,6 +58,8 @@ pub(super) struct Loader<'a> {
     documents: HashMap<PathBuf, Rc<[Rc<Node>]>>,
     budget: Budget,
     layers: usize,
+    /// Those of the project, when it has been read.
+    variables: Variables,
 }
 
 impl<'a> Loader<'a> {
@@ -67,7 +72,13 @@ impl<'a> Loader<'a> {
             documents: HashMap::new(),
             budget: Budget::default(),
             layers: 0,
+            variables: Variables::default(),
         }
+    }
+
+    /// A variable of the project.
+    pub(super) fn lookup(&self, name: &str) -> Option<String> {
+        self.variables.lookup(self.sources.environment, name)
     }
 
     /// A variable as it stands in a folder's `.env` or the files that the caller names.
@@ -86,6 +97,7 @@ impl<'a> Loader<'a> {
         let mut variables = self.variables(&folder)?;
         variables.project_name = self.project_name(files, &folder, &variables)?;
         let model = self.model(files, &folder, &variables, &[])?;
+        self.variables = variables;
         if self.budget.is_spent() {
             let file = files.first().map(PathBuf::as_path).unwrap_or(Path::new("-"));
             let message = format!(
@@ -287,7 +299,11 @@ impl<'a> Loader<'a> {
         self.add(Level::Warning, place, service, message);
     }
 
-    fn add(&mut self, level: Level, place: &Place, service: Option<&str>, message: String) {
+    fn add(&mut self, level: Level, place: &Place, service: Option<&str>, mut message: String) {
+        if let Some((end, _)) = message.char_indices().nth(MESSAGE) {
+            message.truncate(end);
+            message.push('…');
+        }
         let service = service.map(str::to_owned);
         let file = place.file.to_path_buf();
         self.findings.push(Finding { level, file, line: place.line, service, message });

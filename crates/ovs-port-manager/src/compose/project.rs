@@ -32,13 +32,22 @@ pub(super) struct Service {
     pub(super) place: Place,
     pub(super) labels: BTreeMap<String, Label>,
     pub(super) network_mode: Option<Placed>,
-    /// Networks of Docker's: how many give the container an interface `eth0`, `eth1` and so on.
-    pub(super) networks: usize,
+    /// The interfaces that Docker makes for the service's networks.
+    pub(super) interfaces: Interfaces,
     pub(super) has_networks: Option<Place>,
     pub(super) scale: Option<Placed>,
     pub(super) replicas: Option<Placed>,
     pub(super) container_name: Option<Placed>,
     pub(super) profiles: Vec<String>,
+}
+
+/// Interfaces of Docker's own networks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Interfaces {
+    /// How many are `eth0`, `eth1` and so on.
+    pub(super) numbered: usize,
+    /// Those that the file names.
+    pub(super) named: Vec<String>,
 }
 
 /// Checks the project that these files make.
@@ -86,7 +95,7 @@ fn service(loader: &mut Loader<'_>, name: &str, value: &Value) -> Service {
         let value = value.filter(|value| !matches!(value.data, Data::Null))?;
         Some(Placed { text: value.print()?.text, place: value.place.clone() })
     };
-    let (networks, has_networks) = networks(value);
+    let (interfaces, has_networks) = networks(value);
     env_files(loader, name, value);
     let mut labels = label_files(loader, name, value);
     labels.extend(own_labels(value));
@@ -96,7 +105,7 @@ fn service(loader: &mut Loader<'_>, name: &str, value: &Value) -> Service {
         place: value.place.clone(),
         labels,
         network_mode: placed(value.get("network_mode")),
-        networks,
+        interfaces,
         has_networks,
         scale: placed(value.get("scale")),
         replicas: placed(value.get("deploy").and_then(|deploy| deploy.get("replicas"))),
@@ -159,37 +168,51 @@ fn label_files(loader: &mut Loader<'_>, service: &str, value: &Value) -> BTreeMa
     labels
 }
 
-/// A file of variables for the containers has to be there, or Compose starts nothing.
+/// A file of variables for the containers has to be there and sound, or Compose starts nothing.
 fn env_files(loader: &mut Loader<'_>, service: &str, value: &Value) {
     for item in value.get("env_file").map(Value::items).unwrap_or_default() {
         let path = item.get("path").unwrap_or(item);
         let required = !matches!(item.get("required").map(|it| &it.data), Some(Data::Bool(false)));
         let Data::File(path) = &path.data else { continue };
         match loader.text(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound || required => {
+            // Files of other formats have other rules.
+            Ok(_) if item.get("format").is_some() => {}
+            Ok(text) => {
+                let parsed = dotenv::parse(&text, &|name| loader.lookup(name));
+                if let Err(dotenv::Malformed { line, reason }) = parsed {
+                    let place = Place { file: path.as_path().into(), line };
+                    loader.tell(&place, Some(service), reason);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {}
+            Err(error) => {
                 let message = format!("env_file: {}", unreadable(path, &error));
                 loader.tell(&item.place, Some(service), message);
             }
-            _ => {}
         }
     }
 }
 
-/// How many interfaces Docker makes, by the service's networks, and where those are named.
-fn networks(service: &Value) -> (usize, Option<Place>) {
-    let Some(networks) = service.get("networks") else { return (1, None) };
-    let number = match &networks.data {
-        Data::Map(map) => {
-            let renamed = |value: &&Value| value.get("interface_name").is_some();
-            map.len() - map.values().filter(renamed).count()
-        }
-        Data::List(items) => items.len(),
-        _ => 0,
+/// The interfaces that Docker makes, and where the service's networks are given.
+fn networks(service: &Value) -> (Interfaces, Option<Place>) {
+    let networks = service.get("networks").filter(|networks| networks.size() > 1);
+    let Some(networks) = networks else {
+        // The network of the project, or that of Docker's.
+        return (Interfaces { numbered: 1, named: Vec::new() }, None);
     };
-    match networks.size() {
-        1 => (1, None),
-        _ => (number, Some(networks.place.clone())),
+    let mut interfaces = Interfaces::default();
+    match &networks.data {
+        Data::Map(map) => {
+            for network in map.values() {
+                match network.get("interface_name").and_then(Value::text) {
+                    Some(name) => interfaces.named.push(name.to_owned()),
+                    None => interfaces.numbered += 1,
+                }
+            }
+        }
+        _ => interfaces.numbered = networks.items().len(),
     }
+    (interfaces, Some(networks.place.clone()))
 }
 
 /// Labels of ours that reach no container: they are not below `labels` of a service.

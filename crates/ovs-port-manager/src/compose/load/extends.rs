@@ -43,15 +43,15 @@ impl Loader<'_> {
     }
 
     fn extend_one(&mut self, services: &mut Services<'_>, name: &str, chain: &mut Chain) {
+        if self.budget.is_spent() {
+            return;
+        }
         let service = services.map.get_mut(name).and_then(Value::map_mut);
         let Some(extends) = service.and_then(|service| service.remove("extends")) else { return };
         chain.push((services.context.file.to_path_buf(), name.to_owned()));
         let base = self.base(services, name, &extends, chain);
         chain.pop();
         let Some(base) = base else { return };
-        if !self.budget.spend(base.size()) {
-            return;
-        }
         let base = replaced(base, name, services.replaces);
         if let Some(service) = services.map.remove(name) {
             let merged = merge::merge_value(base, service, &mut path_of(name));
@@ -92,7 +92,12 @@ impl Loader<'_> {
             Some(file) => self.base_in(services, name, &place, &file, wanted, chain)?,
             None => {
                 self.extend_one(services, wanted, chain);
-                let found = services.map.get(wanted).cloned();
+                let found = services.map.get(wanted);
+                // It is paid for before it is copied.
+                if !self.budget.spend(found.map_or(0, Value::size)) {
+                    return None;
+                }
+                let found = found.cloned();
                 if found.is_some() && !services.own.contains(wanted) {
                     let message = "extends: a service of a file that is included; Docker Compose 2 \
                                    refuses that";

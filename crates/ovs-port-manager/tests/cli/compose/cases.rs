@@ -294,6 +294,7 @@ name: Some Name
         ("sub/.env/file", ""),
     ]),
     case("an env file for the container that is not there", &[("compose.yaml", "services: {web: {image: x, env_file: gone.env}}")]).also_old(),
+    case("a broken env file for the container", &[("compose.yaml", "services: {web: {image: x, env_file: one}}"), ("one", "A B=1")]),
     case("an env file for the container that need not be there", &[("compose.yaml", "services: {web: {image: x, labels: {a: b}, env_file: [{path: gone.env, required: false}]}}")]),
     case("the usual file", &[
         ("compose.yml", "services: {web: {image: x, labels: {a: 1, b: 1}}}"),
