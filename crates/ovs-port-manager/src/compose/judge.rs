@@ -112,7 +112,8 @@ fn interface(loader: &mut Loader<'_>, service: &Service, wanted: &Wanted) {
     let number = name.strip_prefix("eth").and_then(|number| number.parse::<usize>().ok());
     let is_numbered =
         number.is_some_and(|number| number < numbered && format!("eth{number}") == name);
-    if !is_numbered && !(mode.is_none() && service.interfaces.named.contains(&name)) {
+    let is_named = mode.is_none() && service.interfaces.named.contains(&name);
+    if !is_numbered && !is_named {
         return;
     }
     let message = format!(
