@@ -220,7 +220,9 @@ impl<'a> Loader<'a> {
             let mut included = included.to_vec();
             included.push(file.clone());
             let context = Context { file: file.as_path().into(), folder, variables, included };
-            for document in self.lowered(&context).map_err(|error| (file.clone(), error))? {
+            for document in
+                self.lowered(&context, vet::Use::Project).map_err(|error| (file.clone(), error))?
+            {
                 self.layer(&context, document, &mut model)?;
             }
         }
@@ -246,7 +248,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A file's documents with their variables filled in, those that are none left out and told.
-    fn lowered(&mut self, context: &Context<'_>) -> io::Result<Vec<Document>> {
+    fn lowered(&mut self, context: &Context<'_>, usage: vet::Use) -> io::Result<Vec<Document>> {
         let documents = self.documents(&context.file)?;
         let mut lowered = Vec::new();
         for node in documents.iter() {
@@ -254,7 +256,7 @@ impl<'a> Loader<'a> {
             let lookup = |name: &str| context.variables.lookup(self.sources.environment, name);
             let mut document =
                 lower::lower(&context.file, node, &lookup, &mut self.budget, &mut problems);
-            vet::vet(&mut document.value, node.is_null(), &mut problems);
+            vet::vet(&mut document.value, node.is_null(), usage, &mut problems);
             for Problem { place, service, message } in problems {
                 self.tell(&place, service.as_deref(), message);
             }

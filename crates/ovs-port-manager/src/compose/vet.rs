@@ -25,8 +25,17 @@ const SPECIFIED: &str = "\
     storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts volumes \
     volumes_from working_dir";
 
+/// What a document is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Its services are the project's.
+    Project,
+    /// One of its services is a base; the others need not be sound.
+    Base,
+}
+
 /// Reports what is wrong with a document, and takes it out.
-pub(super) fn vet(document: &mut Value, is_empty: bool, problems: &mut Vec<Problem>) {
+pub(super) fn vet(document: &mut Value, is_empty: bool, usage: Use, problems: &mut Vec<Problem>) {
     let Data::Map(map) = &mut document.data else {
         if !matches!(document.data, Data::Unknown) {
             let message = match is_empty {
@@ -46,7 +55,10 @@ pub(super) fn vet(document: &mut Value, is_empty: bool, problems: &mut Vec<Probl
     let Some(services) = map.get_mut("services") else { return };
     match &mut services.data {
         Data::Map(map) => {
-            map.retain(|name, value| service(name, value, problems));
+            map.retain(|name, value| {
+                usage == Use::Base && matches!(value.data, Data::Null)
+                    || service(name, value, problems)
+            });
         }
         Data::Null | Data::Unknown => {}
         _ => {

@@ -9,6 +9,7 @@ use crate::compose::lower::Keys;
 use crate::compose::merge;
 use crate::compose::paths;
 use crate::compose::value::{Data, Map, Place, Value};
+use crate::compose::vet;
 
 /// The most services that extend each other in a row.
 const CHAIN: usize = 64;
@@ -152,7 +153,7 @@ impl Loader<'_> {
             variables: services.context.variables,
             included: Vec::new(),
         };
-        let documents = match self.lowered(&context) {
+        let documents = match self.lowered(&context, vet::Use::Base) {
             Ok(documents) => documents,
             Err(error) => {
                 self.tell(place, Some(name), format!("extends: {}", unreadable(file, &error)));

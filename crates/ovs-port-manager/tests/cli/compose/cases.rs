@@ -226,6 +226,10 @@ services:
         ("compose.yaml", "include: [inc.yaml]\nservices: {web: {extends: base, labels: {b: 2}}}"),
         ("inc.yaml", "services: {base: {image: x, labels: {a: 1}}}"),
     ]),
+    case("extends of a service that is nothing, of another file", &[
+        ("compose.yaml", "services: {a: {image: x, extends: {file: other.yaml, service: none}, labels: {a: 1}}, b: {extends: {file: other.yaml, service: b}}}"),
+        ("other.yaml", "services: {none: , b: {image: x, labels: {b: 1}}}"),
+    ]),
     case("extends without the service", &[("compose.yaml", "services: {web: {image: x, extends: gone}}")]),
     case("extends without the file", &[("compose.yaml", "services: {web: {image: x, extends: {file: gone.yaml, service: x}}}")]).also_old(),
     case("extends of itself", &[("compose.yaml", "services: {a: {image: x, extends: b}, b: {image: x, extends: a}}")]),
