@@ -43,6 +43,11 @@ impl Backoff {
     /// The longest pause.
     pub const LONGEST: Duration = Duration::from_secs(30);
 
+    /// How often it has failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Notes a failure and gives the pause before the next try: half of it fixed, half scaled by
     /// `jitter` (0 to 1, random), so that what failed together does not come back together.
     pub fn fail(&mut self, jitter: f64) -> Duration {

@@ -13,6 +13,9 @@ use crate::apply;
 use crate::board::Denial;
 use crate::error_chain::chain;
 
+/// So many tries to see a container's process may fail before somebody is told: one and a half seconds.
+const UNSEEN: u32 = 5;
+
 impl Reconciler {
     pub(super) fn finish_look(&mut self, look: Look) {
         let Look { container, seen, woken, result } = look;
@@ -54,7 +57,10 @@ impl Reconciler {
             }
             Ok(Standing::Ports(ports)) => self.stands(&container, &name, ports),
             // The container ended while it was looked at, or this instance leads no more; both are told.
-            Err(error) if error.is_gone() || error.is_anothers() => {
+            Err(error) if error.is_gone() => {
+                self.not_seen(&container, &name, &chain(&error), Vec::new());
+            }
+            Err(error) if error.is_anothers() => {
                 self.retry_quietly(&container, &chain(&error));
             }
             Err(Error::Docker(error)) if self.docker_away => {
@@ -89,6 +95,7 @@ impl Reconciler {
         }
         let quiet = |error: &apply::Error| error.is_gone() || error.is_anothers();
         let gone = failed.iter().all(|failed| quiet(&failed.error));
+        let failed_as_gone = failed.iter().all(|failed| failed.error.is_gone());
         let (mut interfaces, mut reasons) = (Vec::new(), Vec::new());
         for Failed { interface, spec, error, unguarded } in failed {
             if unguarded {
@@ -99,6 +106,9 @@ impl Reconciler {
             interfaces.push((interface, spec));
         }
         match gone {
+            true if failed_as_gone => {
+                self.not_seen(container, name, &reasons.join("; "), interfaces);
+            }
             true => {
                 self.retry_quietly(container, &reasons.join("; "));
             }
@@ -148,7 +158,7 @@ impl Reconciler {
             return;
         };
         let pause = entry.backoff.fail(fastrand::f64());
-        let told = Some(Told::Failed(reason.to_owned()));
+        let told = Some(Told::Failed(without_numbers(reason)));
         let id = container.short();
         if entry.told == told {
             debug!(container = id, name = &**name, retry_in = ?pause, "failed again: {reason}");
@@ -160,6 +170,25 @@ impl Reconciler {
         self.timers.set(Timer::Look(container.clone()), pause);
     }
 
+    /// Its process is not to be seen. It may just have ended, of which Docker will tell; if it goes on like that, the
+    /// daemon does not see the host's processes.
+    fn not_seen(
+        &mut self,
+        container: &ContainerId,
+        name: &Arc<str>,
+        reason: &str,
+        interfaces: Vec<(LinkName, Option<PortSpec>)>,
+    ) {
+        let tries = self.entries.get(container).map_or(0, |entry| entry.backoff.failures());
+        if tries < UNSEEN {
+            self.retry_quietly(container, reason);
+            return;
+        }
+        let advice = "Docker says that it runs; a daemon in a container needs the host's processes (--pid host), and \
+                      cgroups that name containers";
+        self.failed(container, name, &format!("{reason}; {advice}"), interfaces);
+    }
+
     /// Looks again after a pause, which is returned, for a reason that need not be told.
     fn retry_quietly(&mut self, container: &ContainerId, reason: &str) -> Duration {
         let entry = self.entries.entry(container.clone()).or_default();
@@ -167,5 +196,35 @@ impl Reconciler {
         debug!(container = container.short(), retry_in = ?pause, "{reason}");
         self.timers.set(Timer::Look(container.clone()), pause);
         pause
+    }
+}
+
+/// A text without what differs each time that the same thing happens: numbers and UUIDs.
+fn without_numbers(text: &str) -> String {
+    let is_of_word = |character: char| character.is_alphanumeric() || character == '-';
+    let is_number = |word: &str| {
+        let hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        hex && word.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    let words = text.split_inclusive(|character| !is_of_word(character));
+    let same = words.map(|word| {
+        let bare = word.trim_end_matches(|character| !is_of_word(character));
+        let end = word.get(bare.len()..).unwrap_or_default();
+        if is_number(bare) { format!("#{end}") } else { word.to_owned() }
+    });
+    same.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_by_a_uuid_or_a_number_alone_is_the_same_failure() {
+        let one = "no row 5a0c5c4e-3f6b-4f0e-9a57-2b1d6c1f0d11 in Bridge (after 3 s)";
+        let other = "no row 0e9f6a4e-1111-4f0e-9a57-2b1d6c1f0d11 in Bridge (after 12 s)";
+        assert_eq!(without_numbers(one), without_numbers(other));
+        assert_eq!(without_numbers(one), "no row # in Bridge (after # s)");
+        assert_ne!(without_numbers("bridge br0 is gone"), without_numbers("bridge br1 is gone"));
     }
 }
