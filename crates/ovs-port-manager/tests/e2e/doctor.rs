@@ -67,19 +67,19 @@ fn each_thing_that_is_missing_is_told_with_what_to_do() -> Result<()> {
     check(
         &lab,
         &expect![[r#"
-        ABOUT FOUND
-        ok capabilities this user has net_broadcast, net_admin, net_raw, sys_ptrace, sys_admin
-        ok kernel KERNEL tells what happens inside containers
-        ok kernel has IPv6
-        problem docker no Docker socket at LAB/docker.sock: is Docker running? Start it (systemctl start docker), or say where it listens (--docker unix:///PATH)
-        ok open vswitch unix:LAB/ovs/db.sock answers, Open vSwitch version VERSION
-        problem open vswitch ovs-vswitchd does not run: ports are in the database and forward nothing
-        start it (systemctl start openvswitch-switch)
-        ok bridge ovsbr0 is not there; the first container makes it
-        warning daemon no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket)
-        containers get no ports until it runs (ovs-port-manager run)
-        [3]
-    "#]],
+            ABOUT FOUND
+            ok capabilities this user has net_broadcast, net_admin, net_raw, sys_ptrace, sys_admin
+            ok kernel KERNEL tells what happens inside containers
+            ok kernel has IPv6
+            problem docker no Docker socket at LAB/docker.sock: is Docker running? Start it (systemctl start docker), or say where it listens (--docker unix:///PATH; DOCKER_HOST and contexts of the docker command are not used; Podman's is unix:///run/podman/podman.sock)
+            ok open vswitch unix:LAB/ovs/db.sock answers, Open vSwitch version VERSION
+            problem open vswitch ovs-vswitchd does not run: ports are in the database and forward nothing
+            start it (systemctl start openvswitch-switch)
+            ok bridge ovsbr0 is not there; the first container makes it
+            warning daemon no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket)
+            containers get no ports until it runs (ovs-port-manager run)
+            [3]
+        "#]],
     )?;
     let mut command = lab.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM, "doctor"]);

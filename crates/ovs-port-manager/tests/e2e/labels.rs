@@ -99,7 +99,7 @@ fn a_port_of_somebody_else_for_the_same_interface_is_reported() -> Result<()> {
     let add = ["add-port", "ovsbr0", "theirs", "--", "set", "interface", "theirs"];
     lab.vsctl(&[add.as_slice(), &ids].concat())?;
     let daemon = stage::start_daemon(&lab)?;
-    daemon.wait_log("port theirs was made for the same interface by somebody else", PATIENCE)?;
+    daemon.wait_log("port theirs was made for this container by somebody else", PATIENCE)?;
     ensure!(stage::ports_of(&lab, &id)? == ["theirs"]);
     ensure!(!has_interface(&lab, "web", "eth1")?);
     Ok(())
