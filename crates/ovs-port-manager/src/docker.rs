@@ -3,6 +3,7 @@
 //! An event says "look at this container again" and nothing more: what is true is asked for afterwards.
 
 mod answer;
+mod engine;
 mod request;
 mod transport;
 

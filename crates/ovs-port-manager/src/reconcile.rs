@@ -25,7 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::apply::World;
 use crate::board::{Board, Denial};
-use crate::docker::{Docker, Event};
+use crate::docker::{self, Docker, Event};
 use crate::error_chain::chain;
 use crate::flow_rules;
 use crate::gathering::Coming;
@@ -87,6 +87,8 @@ pub(crate) struct Reconciler {
     /// Each look under way has one more of it.
     looking: Arc<()>,
     host: Host,
+    /// That there are ports of other engines was said, as the leader or not.
+    others_told: Option<bool>,
     announcements: Announcements,
     /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
     /// there would have to be another.
@@ -206,6 +208,10 @@ enum Done {
         result: Result<(), String>,
     },
     Asked(Result<(), switch::Error>),
+    /// Whether the engine has told which it is.
+    Engine(Result<(), docker::Error>),
+    /// Whether ports are marked with their engine.
+    Marked(Result<(), switch::Error>),
     /// Whether the host has given up addresses.
     Reserved(Result<bool, links::Error>),
 }
@@ -231,6 +237,7 @@ impl Reconciler {
             looks: 0,
             looking: Arc::default(),
             host: Host::default(),
+            others_told: None,
             announcements: Announcements::default(),
             followed: false,
             docker_away: false,
@@ -437,6 +444,11 @@ impl Reconciler {
                 // Peers find the container all the same, only later.
                 debug!(container = container.short(), reason, "could not announce the addresses");
             }
+            Done::Engine(result) => self.engine_known(result),
+            Done::Marked(Ok(())) => {}
+            Done::Marked(Err(error)) => {
+                debug!("ports are not marked with their engine: {}", chain(&error));
+            }
             Done::Reserved(result) => self.reserved(result),
             Done::Asked(Ok(())) => debug!("asked ovs-vswitchd to go over its configuration"),
             Done::Asked(Err(error)) => debug!("could not ask ovs-vswitchd: {}", chain(&error)),
@@ -465,6 +477,7 @@ impl Reconciler {
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 self.board.surveyed();
+                self.learn_engine();
                 let together = self.observer.gathering.coming();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
                     self.entries.entry(container.clone()).or_default().resync = true;

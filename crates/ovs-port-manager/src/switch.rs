@@ -6,12 +6,13 @@ mod adopt;
 mod bridge;
 mod by_hand;
 mod columns;
+mod engine;
 mod inventory;
 mod lease;
 mod port;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ovsdb::tables::{Bridge, Interface, Mirror, OpenVSwitch, Port, Qos};
 use ovsdb::{
@@ -88,6 +89,8 @@ pub(crate) struct Switch {
     endpoint: ovsdb::Endpoint,
     /// Held while a bridge is created, so that many first ports create it once.
     creating: Arc<Mutex<()>>,
+    /// The engine whose containers ports are made for, once it has told.
+    engine: Arc<OnceLock<String>>,
     /// Held as long as there is a clone of this. Commands have none: they change only what no daemon does.
     lock: Option<Arc<Lock>>,
 }
@@ -114,7 +117,13 @@ impl Switch {
             .index_external_id(key::OWNER)
             .index_external_id(by_hand::CONTAINER);
         let client = Client::connect(endpoint.clone(), monitor).await?;
-        Ok(Self { client, endpoint: endpoint.clone(), creating: Arc::default(), lock: None })
+        Ok(Self {
+            client,
+            endpoint: endpoint.clone(),
+            creating: Arc::default(),
+            engine: Arc::default(),
+            lock: None,
+        })
     }
 
     /// Asks for the lock; returns whether this instance may change anything, and each change of that. The

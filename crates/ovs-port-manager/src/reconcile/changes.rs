@@ -1,15 +1,17 @@
 //! What the world tells, and whose look follows from it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ovsdb::tables::{Bridge, Interface, Port};
 use ovsdb::{Change, LockState, Row, State, Uuid};
 use port_plan::ContainerId;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::timers::Timer;
 use super::{Done, END, Reconciler, STANDBY};
 use crate::board::Instance;
+use crate::docker;
 use crate::error_chain::chain;
 use crate::links;
 use crate::netlink::News;
@@ -65,6 +67,42 @@ impl Reconciler {
         }
     }
 
+    /// Finds out which engine this is.
+    pub(super) fn learn_engine(&mut self) {
+        let observer = Arc::clone(&self.observer);
+        self.work.spawn(async move { Done::Engine(observer.learn_engine().await) });
+    }
+
+    /// It is known which engine this is: ports of its containers that do not say so yet are to be marked.
+    pub(super) fn engine_known(&mut self, result: Result<(), docker::Error>) {
+        if let Err(error) = result {
+            return debug!("the engine does not tell which it is: {}", chain(&error));
+        }
+        let switch = self.observer.world.switch.clone();
+        let ports = self.entries.iter().filter(|(_, entry)| !entry.ports.is_empty());
+        let known: HashSet<_> = ports.map(|(container, _)| container.clone()).collect();
+        let others = switch.other_engines();
+        self.work.spawn(async move { Done::Marked(switch.mark_engine(&known).await) });
+        let leads = self.may_act();
+        if others.is_empty() || self.others_told.replace(leads) == Some(leads) {
+            return;
+        }
+        let containers: usize = others.values().sum();
+        let engines = others.into_keys().collect::<Vec<_>>().join(", ");
+        match leads {
+            true => warn!(
+                %engines,
+                "ports of {containers} containers are another engine's and are left alone; one Open vSwitch is for \
+                 one engine"
+            ),
+            false => warn!(
+                %engines,
+                "the instance at work is another engine's: containers of this engine get no ports while it runs; one \
+                 Open vSwitch is for one engine"
+            ),
+        }
+    }
+
     /// A container without labels has ended: what commands have made for it is to go.
     pub(super) fn ended(&mut self, container: ContainerId) {
         if !self.observer.world.switch.by_hand_of(&container).is_empty() {
@@ -81,6 +119,7 @@ impl Reconciler {
             self.entries.clear();
             self.observer.world.flows.let_go();
             self.board.instance(Instance::Standby);
+            self.learn_engine();
             service_manager::standing_by();
         }
     }

@@ -16,6 +16,7 @@ use super::steps::{Outcome, Steps, Tried};
 use crate::apply::{self, Subject, World};
 use crate::board::{Denial, Latency};
 use crate::docker::{self, Docker};
+use crate::error_chain::chain;
 use crate::gathering::{Coming, Gathering};
 use crate::links::{self, Looked};
 use crate::netlink::Wanted;
@@ -166,6 +167,15 @@ impl Observer {
             let _permit = self.inspections.acquire().await?;
             self.docker.inspect(id).await?
         };
+        if container.is_none() && self.is_anothers(id).await {
+            let (desired, observed) = (Desired::Nothing, Observed::default());
+            return Ok(Preview {
+                container,
+                plan: plan(&desired, &observed, 0),
+                desired,
+                observed,
+            });
+        }
         let container = container.map(|container| self.recall(container));
         let (mut desired, running) = self.desired(container.as_ref());
         // Whoever asks is shown all addresses and routes.
@@ -195,6 +205,10 @@ impl Observer {
             Box::pin(self.docker.inspect(id)).await?
         };
         let inspected = since.elapsed();
+        if container.is_none() && self.is_anothers(id).await {
+            debug!(container = id.short(), "it is another engine's, or may be");
+            return Ok(Standing::Nothing);
+        }
         let container = container.map(|container| self.recall(container));
         let (mut desired, running) = self.desired(container.as_ref());
         if let Some(container) = &container {
@@ -326,6 +340,26 @@ impl Observer {
         }
     }
 
+    /// Asks the engine which it is, unless it is known.
+    pub(crate) async fn learn_engine(&self) -> Result<(), docker::Error> {
+        if !self.world.switch.knows_engine() {
+            let engine = self.docker.engine().await?;
+            engine.iter().for_each(|engine| self.world.switch.set_engine(engine));
+        }
+        Ok(())
+    }
+
+    /// Whether a container that this engine does not know is another's, or may be.
+    async fn is_anothers(&self, id: &ContainerId) -> bool {
+        if !self.world.switch.is_marked(id) {
+            return false;
+        }
+        if let Err(error) = Box::pin(self.learn_engine()).await {
+            debug!("the engine does not tell which it is: {}", chain(&error));
+        }
+        self.world.switch.is_anothers(id)
+    }
+
     /// Learns which addresses are the host's; returns whether it has given up some.
     pub(crate) async fn reserve(&self) -> Result<bool, links::Error> {
         let (ports, internal) = self.world.switch.host_ports();
@@ -343,7 +377,8 @@ impl Observer {
         id: &ContainerId,
         woken: &mut Vec<ContainerId>,
     ) -> Result<(), apply::Error> {
-        if self.registry().has_leases(id) {
+        // A lease does not tell whose it is.
+        if self.registry().has_leases(id) && self.world.switch.other_engines().is_empty() {
             self.world.switch.release(id).await?;
             woken.extend(self.registry().release(id));
         }

@@ -37,7 +37,8 @@ impl Switch {
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
         let named = Interface::NAME.eq(port.as_str());
-        let marks = ids.external_ids();
+        let mut marks = ids.external_ids();
+        marks.extend(self.engine_mark());
         let _ = tx.mutate(named, Mutation::put(Interface::EXTERNAL_IDS, marks));
         let named = Port::NAME.eq(port.as_str());
         let _ = tx.mutate(named, Mutation::put(Port::OTHER_CONFIG, transient()));

@@ -26,6 +26,7 @@ impl Switch {
             Columns::of(&config.given());
         let mut external_ids = ids.external_ids();
         external_ids.extend(marks);
+        external_ids.extend(self.engine_mark());
         if let Some(Some(rate)) = egress_rate {
             columns = columns.set(Port::QOS, Some(insert_qos(&mut tx, rate, ids.key)));
         }

@@ -12,6 +12,7 @@ mod by_hand;
 mod docs;
 mod doctor;
 mod drift;
+mod engines;
 mod faults;
 mod filter;
 mod flow_rules;
