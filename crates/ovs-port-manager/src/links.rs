@@ -55,6 +55,8 @@ const OPEN_NAMESPACES: usize = 2 * netlink::ANSWERED_TOGETHER;
 /// namespace.
 pub(crate) struct Links {
     known: Arc<Mutex<Known>>,
+    /// The MAC addresses of containers with several interfaces.
+    siblings: Mutex<HashMap<ContainerId, Vec<MacAddress>>>,
     /// There are none where nobody watches.
     ears: OnceLock<Ears>,
     /// Makes links, and lists them in turn with that.
@@ -90,6 +92,7 @@ impl Links {
     pub(crate) fn new() -> Self {
         Self {
             known: Arc::default(),
+            siblings: Mutex::default(),
             ears: OnceLock::new(),
             worker: Worker::default(),
             visitor: Worker::default(),
@@ -123,6 +126,15 @@ impl Links {
     pub(crate) async fn exists(&self, name: &LinkName) -> Result<bool, Error> {
         let name = name.clone();
         Ok(self.worker.run(move |host| netlink::exists(host, &name)).await?)
+    }
+
+    /// Takes note of the MAC addresses of a container's interfaces: from each of them it answers for the addresses of all.
+    pub(crate) fn note_siblings(&self, container: &ContainerId, ports: &[PortSpec]) {
+        let mut siblings = lock(&self.siblings);
+        match ports.len() {
+            0 | 1 => siblings.remove(container),
+            _ => siblings.insert(container.clone(), ports.iter().map(|port| port.mac).collect()),
+        };
     }
 
     /// Lists the kernel's links anew; returns whose they are.
@@ -303,7 +315,8 @@ impl Links {
                 .map_err(io::Error::other)
                 .map_err(netlink::Error::system("find the container's network namespace"))
         };
-        let question = Question { interface: key.interface.clone(), mac, addresses };
+        let siblings = lock(&self.siblings).get(&key.container).cloned().unwrap_or_default();
+        let question = Question { interface: key.interface.clone(), mac, addresses, siblings };
         let answer = self.detector.ask(namespace, question).await;
         answer.map_err(|error| Error::Undetected(Box::new(error.into())))
     }
@@ -407,7 +420,7 @@ fn forget(known: &Mutex<Known>, container: &ContainerId, name: &LinkName) {
     }
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+fn lock<T>(known: &Mutex<T>) -> MutexGuard<'_, T> {
     // Every change of the map is a single call, or is made anew: a panic elsewhere leaves it whole.
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,10 +7,11 @@ impl Docker {
     pub(crate) async fn engine(&self) -> Result<Option<String>, Error> {
         let ask = || self.ask("tell which it is", self.client.info());
         let (first, second) = (ask().await?, ask().await?);
-        // Docker keeps the id in a file; Podman makes up another one for each answer.
-        let same = first.id.filter(|id| !id.is_empty() && second.id.as_ref() == Some(id));
-        let folder = first.docker_root_dir.zip(first.name);
-        let folder = || folder.map(|(folder, host)| format!("{folder} on {host}"));
-        Ok(same.or_else(folder))
+        // Podman makes up another id for each answer. Docker keeps it in a file, which before version 24 all engines of a
+        // machine share; the folder of its containers is an engine's own.
+        let id = first.id.filter(|id| !id.is_empty() && second.id.as_ref() == Some(id));
+        let folder = first.docker_root_dir.filter(|folder| !folder.is_empty());
+        let parts: Vec<_> = folder.into_iter().chain(id).collect();
+        Ok((!parts.is_empty()).then(|| parts.join(" ")))
     }
 }

@@ -48,16 +48,19 @@ pub(super) struct ArpProbe {
     index: u32,
     mac: MacAddress,
     addresses: Vec<Ipv4Addr>,
+    siblings: Vec<MacAddress>,
     sent: usize,
     next: Instant,
 }
 
 impl ArpProbe {
-    /// Prepares to ask from an interface of the calling thread's network namespace.
+    /// Prepares to ask from an interface of the calling thread's network namespace. What `siblings` say, the same
+    /// host's other interfaces, is no other host's claim.
     pub(super) fn new(
         interface: &str,
         mac: MacAddress,
         addresses: Vec<Ipv4Addr>,
+        siblings: Vec<MacAddress>,
         now: Instant,
     ) -> io::Result<Self> {
         // Protocol 0: it hears nothing before it is bound, and all that it hears then comes by the filter.
@@ -67,7 +70,7 @@ impl ArpProbe {
         let index = name_to_index(&socket, interface)?;
         filter::attach_arp(&socket, mac, &addresses)?;
         bind(&socket, &place(index))?;
-        Ok(Self { socket, index, mac, addresses, sent: 0, next: now })
+        Ok(Self { socket, index, mac, addresses, siblings, sent: 0, next: now })
     }
 
     /// When there is something to do next.
@@ -110,7 +113,9 @@ impl ArpProbe {
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
-            let claim = claim(&message).filter(|claim| self.addresses.contains(&claim.address));
+            let is_other = |mac: [u8; 6]| self.siblings.iter().all(|own| own.octets() != mac);
+            let claim = claim(&message)
+                .filter(|claim| self.addresses.contains(&claim.address) && is_other(claim.mac));
             let known = |claim: &Claim| claims.iter().any(|known| known.address == claim.address);
             claims.extend(claim.filter(|claim| !known(claim)));
         }

@@ -56,6 +56,8 @@ pub(crate) struct Question {
     pub(crate) interface: LinkName,
     pub(crate) mac: MacAddress,
     pub(crate) addresses: Vec<IpNet>,
+    /// The MAC addresses of the container's other interfaces: Linux answers from each of them for the addresses of all.
+    pub(crate) siblings: Vec<MacAddress>,
 }
 
 type Answer = Result<Vec<Taken>, Error>;
@@ -240,7 +242,7 @@ struct Detection {
 impl Detection {
     /// Begins, in the namespace, where it leaves the thread.
     fn begin(question: Question, netns: &OwnedFd) -> Result<Self, Error> {
-        let Question { interface, mac, addresses } = question;
+        let Question { interface, mac, addresses, siblings } = question;
         netns::enter(netns.as_fd())
             .map_err(Error::system("enter the container's network namespace"))?;
         let ipv4 = addresses.iter().filter_map(|address| match address.addr() {
@@ -249,7 +251,7 @@ impl Detection {
         });
         let ipv4: Vec<_> = ipv4.collect();
         let ask = || {
-            ArpProbe::new(interface.as_str(), mac, ipv4.clone(), Instant::now())
+            ArpProbe::new(interface.as_str(), mac, ipv4.clone(), siblings.clone(), Instant::now())
                 .map_err(Error::system(format!("ask for the addresses of {interface}")))
         };
         let arp = (!ipv4.is_empty()).then(ask).transpose()?;

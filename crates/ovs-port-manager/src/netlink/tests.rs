@@ -510,7 +510,7 @@ fn an_address_that_is_another_interfaces_is_not_taken_for_its_own() {
 fn ask(container: &Namespace, spec: &LinkSpec) -> (Result<Vec<Taken>, Error>, Duration) {
     let LinkSpec { key, mac, addresses, .. } = spec.clone();
     let netns = container.open();
-    let question = Question { interface: key.interface, mac, addresses };
+    let question = Question { interface: key.interface, mac, addresses, siblings: Vec::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let begun = Instant::now();
     let answer = runtime.block_on(Detector::new().ask(move || Ok(netns), question));
@@ -577,7 +577,8 @@ fn many_are_asked_for_at_the_same_time_by_one_thread() {
             let LinkSpec { key, mac, .. } = spec.clone();
             let netns = container.open();
             let addresses = vec!["10.0.0.1/24".parse().unwrap()];
-            let question = Question { interface: key.interface, mac, addresses };
+            let question =
+                Question { interface: key.interface, mac, addresses, siblings: Vec::new() };
             detector.ask(move || Ok(netns), question)
         });
         futures_util::future::join_all(questions).await

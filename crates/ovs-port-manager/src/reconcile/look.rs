@@ -444,6 +444,7 @@ impl Observer {
         let name = desired.specs().first().map(|spec| &*spec.container_name);
         let mut foreign =
             name.map(|name| switch.foreign_ports_of(container, name)).unwrap_or_default();
+        links.note_siblings(container, desired.specs());
         // First, so that nothing can go unnoticed that is still seen now.
         desired.specs().iter().try_for_each(|spec| links.hear(spec))?;
         let Looked { links, interfaces, foreign_ends } = match running {

@@ -86,3 +86,17 @@ fn an_interface_that_cannot_be_made_holds_up_no_other() -> Result<()> {
     lab.docker(&["rm", "-f", "web"])?;
     wait_gone(&lab, &id)
 }
+
+#[test]
+fn two_interfaces_on_one_bridge_are_not_taken_for_each_others_rivals() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let labels = [("ovs.eth1.ip_address", "10.0.0.4/24"), ("ovs.eth2.ip_address", "10.0.1.4/24")];
+    let id = lab.run_container("both", &labels)?;
+    wait_for("both to be ready", PATIENCE, || {
+        let ready = daemon.log().lines().filter(|line| line.contains("port is ready")).count();
+        Ok((ready == 2).then_some(()))
+    })?;
+    ensure!(stage::ports_of(&lab, &id)?.len() == 2);
+    ensure!(!daemon.log().contains("another host"), "{}", daemon.log());
+    Ok(())
+}
