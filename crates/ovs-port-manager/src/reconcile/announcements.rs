@@ -41,6 +41,13 @@ impl Announcements {
         self.due.push_back(Due { port, since: Instant::now() });
     }
 
+    /// The same, unless it is due anyway.
+    pub(super) fn add_once(&mut self, port: PortKey) {
+        if !self.due.iter().any(|due| due.port == port) {
+            self.add(port);
+        }
+    }
+
     /// When the next one goes even if other ports are being made; none goes while another is under way.
     fn next(&self) -> Option<Instant> {
         let free = self.underway.as_ref().is_none_or(AbortHandle::is_finished);

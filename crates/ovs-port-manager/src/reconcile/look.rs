@@ -106,6 +106,8 @@ pub(super) struct Attached {
     pub(super) addressed: bool,
     /// Among them are some of which no host could be asked before whether it has them.
     pub(super) unasked: bool,
+    /// This look has given it another MAC address than it had.
+    pub(super) new_mac: bool,
     /// When this look began.
     pub(super) since: Instant,
     /// When its steps were done.
@@ -262,7 +264,14 @@ impl Observer {
             Desired::Ports(DesiredPorts { specs, refused: _ }) => {
                 let (pid, start) = running.ok_or(Error::Vanished)?;
                 let outcomes = outcomes.into_iter().zip(latencies).collect();
-                return Ok(Standing::Ports(ports(specs, outcomes, pid, &start, since)));
+                return Ok(Standing::Ports(ports(
+                    specs,
+                    outcomes,
+                    pid,
+                    &start,
+                    since,
+                    &seen.steps,
+                )));
             }
             Desired::Mistaken(mistakes) => Denial::mistakes(&mistakes),
             Desired::Refused(refusal) => vec![Denial::refused(None, refusal)],
@@ -488,6 +497,12 @@ fn wanted(spec: &PortSpec) -> Wanted {
     Wanted { name: spec.key.interface.clone(), addresses, routes, all: false }
 }
 
+/// Whether a step was taken that gave an interface another MAC address.
+fn gives_mac((of, step, _, error): &Tried, interface: &LinkName) -> bool {
+    let given = matches!(step, Step::SetLink(repair) if repair.mac.is_some());
+    given && error.is_none() && of == interface
+}
+
 /// How the interfaces stand that a container is to have.
 fn ports(
     specs: Vec<PortSpec>,
@@ -495,6 +510,7 @@ fn ports(
     pid: u32,
     start: &Start,
     since: Instant,
+    steps: &[Tried],
 ) -> Ports {
     let mut specs: BTreeMap<_, _> =
         specs.into_iter().map(|spec| (spec.key.interface.clone(), spec)).collect();
@@ -514,6 +530,7 @@ fn ports(
             }
             (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
                 let (spec, placed) = (spec.into(), done);
+                let new_mac = steps.iter().any(|step| gives_mac(step, &interface));
                 ports.attached.push(Attached {
                     spec,
                     port,
@@ -521,6 +538,7 @@ fn ports(
                     fresh,
                     addressed,
                     unasked,
+                    new_mac,
                     since,
                     placed,
                     latency,

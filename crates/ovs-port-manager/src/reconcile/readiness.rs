@@ -18,6 +18,7 @@ impl Reconciler {
     pub(super) fn attached(&mut self, container: &ContainerId, attached: Attached) {
         let Some(entry) = self.entries.get_mut(container) else { return };
         let (port, key) = (attached.port.clone(), attached.spec.key.clone());
+        let new_mac = attached.new_mac;
         let known = entry.port(&key.interface).is_some_and(|before| before.attached.port == port);
         // A second look at a new port must not make it old before it is ready and announced.
         if attached.fresh || !known {
@@ -42,6 +43,10 @@ impl Reconciler {
             if known.attached.spec != attached.spec {
                 known.attached.spec = attached.spec;
             }
+        }
+        if new_mac {
+            // The neighbours know another one.
+            self.announcements.add_once(key.clone());
         }
         if let Some(readiness) = self.observer.world.switch.readiness(&port) {
             self.readiness(&key, readiness);

@@ -382,6 +382,48 @@ fn a_port_that_is_taken_over_at_sighup_gets_the_flow_rules_of_its_bridge() -> Re
 }
 
 #[test]
+fn a_mac_address_that_a_label_asks_for_is_announced_when_the_port_is_taken_over() -> Result<()> {
+    let lab = lab()?;
+    let wanted = "02:00:00:00:00:aa";
+    lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24"), ("ovs.mac_address", wanted)])?;
+    lab.run_container("peer", &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let port = ovs_docker_port(&lab, "web", &["--ipaddress=10.0.0.1/24"])?;
+    ovs_docker_port(&lab, "peer", &["--ipaddress=10.0.0.2/24"])?;
+    reach(&lab, "peer", "10.0.0.1")?;
+    let pings = long_pings(&lab, "peer", "10.0.0.1")?;
+    let _daemon = start_daemon_with(&lab, &[ADOPT])?;
+    wait_ours(&lab, &[&port])?;
+    wait_for("the label's MAC address", PATIENCE, || {
+        Ok((mac(&lab, "web", "eth1")? == wanted).then_some(()))
+    })?;
+    ensure!(pings.is_running()?, "they have ended before what was to be seen");
+    pings.wait_exit(PATIENCE)?;
+    let log = pings.log();
+    let lost = 600 - log.matches("bytes from").count();
+    // The kernel would find out after seconds by itself.
+    ensure!(lost < 100, "{lost} of 600 lost");
+    let neighbours = lab.container_ip_json("peer", &["neigh", "show", "10.0.0.1"])?;
+    ensure!(neighbours.to_string().contains(wanted), "{neighbours}");
+    Ok(())
+}
+
+#[test]
+fn a_word_that_names_two_containers_is_the_one_that_the_link_leads_into() -> Result<()> {
+    let lab = lab()?;
+    let meant = lab.run_container("meant", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    // Its name is the beginning of the other's id, which Docker's own commands would take for its name.
+    let word = &meant[..12];
+    let named = lab.run_container(word, &[("ovs.ip_address", "10.0.0.2/24")])?;
+    let port = ovs_docker_port(&lab, &meant, &["--ipaddress=10.0.0.1/24"])?;
+    lab.vsctl(&["set", "interface", &port, &format!("external_ids:container_id={word}")])?;
+    let _daemon = start_daemon_with(&lab, &[ADOPT])?;
+    wait_ours(&lab, &[&port])?;
+    ensure!(mark(&lab, &port, "container_id")? == meant);
+    ensure!(wait_ready(&lab, &named)? != port, "it gets one of its own");
+    reach(&lab, word, "10.0.0.1")
+}
+
+#[test]
 fn a_port_that_a_person_made_by_hand_is_taken_over_and_a_stale_row_is_no_obstacle() -> Result<()> {
     let lab = lab()?;
     // Its row was left behind by an earlier container of the same name.
