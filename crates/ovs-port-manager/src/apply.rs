@@ -118,7 +118,7 @@ impl World {
                 let added = self.links.add(spec.clone(), subject.pid()?, may_act, made).await;
                 if let Err(links::Error::Netlink(netlink::Error::InterfaceExists(_))) = &added {
                     // It may be one of ours that another instance has made: the next look is to know.
-                    self.links.refresh().await?;
+                    self.links.refresh(self.switch.identifier()).await?;
                 }
                 replaced = added?.replaced_routes;
                 &spec.name

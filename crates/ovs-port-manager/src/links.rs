@@ -138,13 +138,23 @@ impl Links {
     }
 
     /// Lists the kernel's links anew; returns whose they are.
-    pub(crate) async fn refresh(&self) -> Result<Vec<ContainerId>, Error> {
+    ///
+    /// `identify` says whose a link is by its name, the mark that it bears, and whatever else there is.
+    pub(crate) async fn refresh(
+        &self,
+        identify: impl Fn(&LinkName, Option<&(PortKey, Start)>) -> Option<(PortKey, Start)>
+        + Send
+        + 'static,
+    ) -> Result<Vec<ContainerId>, Error> {
         let known = Arc::clone(&self.known);
         // In turn with what makes links: the listing cannot miss what has just been made.
         let list = move |host: &mut Connection| {
             let links = netlink::list(host)?;
             let mut listed = Known::new();
-            for (key, link) in links {
+            for (name, mark) in links {
+                let Some((key, start)) = identify(&name, mark.as_ref()).or(mark) else { continue };
+                let (interface, state) = (key.interface, None);
+                let link = ObservedLink { name, interface, start, state };
                 let links = listed.entry(key.container).or_insert_with(|| Vec::with_capacity(1));
                 links.push(link);
             }
@@ -157,6 +167,15 @@ impl Links {
             Ok(known.keys().cloned().collect())
         };
         Ok(self.worker.run(list).await?)
+    }
+
+    /// What the mark of a link said when it was last looked at.
+    pub(crate) fn mark_of(&self, name: &LinkName) -> Option<(PortKey, Start)> {
+        lock(&self.known).iter().find_map(|(container, links)| {
+            let link = links.iter().find(|link| link.name == *name)?;
+            let (container, interface) = (container.clone(), link.interface.clone());
+            Some((PortKey { container, interface }, link.start.clone()))
+        })
     }
 
     /// The links that a container had when it was last looked at.
@@ -396,8 +415,11 @@ fn relist(
     known: &Mutex<Known>,
     container: &ContainerId,
 ) -> Result<Vec<ObservedLink>, netlink::Error> {
-    let listed = netlink::list(host)?.into_iter().filter(|(key, _)| key.container == *container);
-    let mut links: Vec<_> = listed.map(|(_, link)| link).collect();
+    let of_container = |(name, mark): netlink::Candidate| {
+        let (key, start) = mark.filter(|(key, _)| key.container == *container)?;
+        Some(ObservedLink { name, interface: key.interface, start, state: None })
+    };
+    let mut links: Vec<_> = netlink::list(host)?.into_iter().filter_map(of_container).collect();
     let mut known = lock(known);
     match links.is_empty() {
         true => known.remove(container),

@@ -19,8 +19,8 @@ use ovsdb::{
     Change, Client, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction, Uuid,
 };
 use port_plan::{
-    ContainerId, Datapath, Leftover, LeftoverRow, LinkName, Numbers, ObservedPort, Owner, PortKey,
-    Readiness, Start,
+    ContainerId, Datapath, Identity, Leftover, LeftoverRow, LinkName, Numbers, ObservedLink,
+    ObservedPort, Owner, PortKey, Readiness, RowMarks, Start, identify, is_made_up,
 };
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -74,6 +74,9 @@ pub(crate) enum Error {
     #[error("the database has no Open_vSwitch row; initialise it (ovs-vsctl init)")]
     NotInitialised,
 }
+
+/// What the mark of a link says: whose it is, and of which start.
+type LinkMark = (PortKey, Start);
 
 /// The marks of a port, for its Interface row.
 pub(crate) struct Ids<'a> {
@@ -180,25 +183,75 @@ impl Switch {
         })
     }
 
-    /// The ports that bear a container's id, whoever made them.
-    pub(crate) fn ports_of(&self, container: &ContainerId) -> Vec<ObservedPort> {
+    /// The ports of a container, and those of others that bear its id. `links` are its links; `mark` tells what the
+    /// mark of any link says.
+    pub(crate) fn ports_of(
+        &self,
+        container: &ContainerId,
+        links: &[ObservedLink],
+        mark: impl Fn(&LinkName) -> Option<(PortKey, Start)>,
+    ) -> Vec<ObservedPort> {
+        let of_link = |link: &ObservedLink| {
+            let (container, interface) = (container.clone(), link.interface.clone());
+            (PortKey { container, interface }, link.start.clone())
+        };
         self.client.read(|replica| {
-            interfaces_of(replica, container)
-                .filter_map(|interface| observed(replica, container, interface))
-                .collect()
+            let table = replica.table::<Interface>();
+            let named = links.iter().filter_map(|link| table.by_name(link.name.as_str()));
+            let mut rows: Vec<_> = interfaces_of(replica, container).chain(named).collect();
+            rows.sort_by_key(|row| row.uuid);
+            rows.dedup_by_key(|row| row.uuid);
+            let port = |row: &Arc<Interface>| {
+                let name: LinkName = row.name.parse().ok()?;
+                let own = links.iter().find(|link| link.name == name).map(of_link);
+                let link = own.or_else(|| mark(&name));
+                identified(replica, container, row, link.as_ref())
+            };
+            rows.into_iter().filter_map(port).collect()
+        })
+    }
+
+    /// Tells whose a link is by its name and its mark, with what the row of its name says.
+    pub(crate) fn identifier(
+        &self,
+    ) -> impl Fn(&LinkName, Option<&LinkMark>) -> Option<LinkMark> + Send + 'static {
+        let switch = self.clone();
+        move |name, mark| {
+            let identity = switch.identify(name, mark)?;
+            Some((identity.key, identity.start?))
+        }
+    }
+
+    /// Whose the row of this name says that it is, with what the mark of its link says.
+    pub(crate) fn identify(
+        &self,
+        name: &LinkName,
+        link: Option<&(PortKey, Start)>,
+    ) -> Option<Identity> {
+        self.client.read(|replica| {
+            let row = replica.table::<Interface>().by_name(name.as_str())?;
+            identify(name, &row_marks(row), link)
         })
     }
 
     /// All ports of ours, each with the name of its container.
-    pub(crate) fn ports(&self) -> Vec<(ObservedPort, String)> {
+    pub(crate) fn ports(
+        &self,
+        mark: impl Fn(&LinkName) -> Option<LinkMark>,
+    ) -> Vec<(ObservedPort, String)> {
         self.client.read(|replica| {
-            let ours = replica.table::<Interface>().by_external_id(key::OWNER, OWNER);
-            ours.filter_map(|interface| {
-                let port = observed(replica, &container_of(&**interface)?, interface)?;
-                let name = interface.external_ids.get(key::CONTAINER_NAME);
+            let port = |row: &Arc<Interface>| {
+                let name: LinkName = row.name.parse().ok()?;
+                if !is_ours(&row.external_ids) && !is_made_up(&name) {
+                    return None;
+                }
+                let link = mark(&name);
+                let identity = identify(&name, &row_marks(row), link.as_ref())?;
+                let port = identified(replica, &identity.key.container, row, link.as_ref())?;
+                let name = row.external_ids.get(key::CONTAINER_NAME);
                 Some((port, name.cloned().unwrap_or_default()))
-            })
-            .collect()
+            };
+            replica.table::<Interface>().iter().filter_map(port).collect()
         })
     }
 
@@ -228,8 +281,14 @@ impl Switch {
             let ours = replica.table::<R>().by_external_id(key::OWNER, OWNER);
             ours.filter_map(|row| container_of(&**row))
         }
+        let named = |row: &Arc<Interface>| {
+            Some(identify(&row.name.parse().ok()?, &row_marks(row), None)?.key.container)
+        };
         self.client.read(|replica| {
-            of::<Interface>(replica)
+            replica
+                .table::<Interface>()
+                .iter()
+                .filter_map(named)
                 .chain(of::<Qos>(replica))
                 .chain(of::<Mirror>(replica))
                 .collect()
@@ -381,6 +440,62 @@ fn interfaces_of<'a>(
     replica.table::<Interface>().by_external_id(key::CONTAINER_ID, container.as_str())
 }
 
+/// What a row says of whose port it is.
+fn row_marks(row: &Interface) -> RowMarks {
+    let ids = &row.external_ids;
+    RowMarks {
+        owner: owner_of(ids),
+        container: container_of(row),
+        interface: ids.get(key::CONTAINER_IFACE).and_then(|name| name.parse().ok()),
+        start: ids.get(key::CONTAINER_START).map(|start| start.as_str().into()),
+        has_mac: ids.contains_key(key::MAC_ADDRESS),
+    }
+}
+
+fn owner_of(ids: &BTreeMap<String, String>) -> Owner {
+    match () {
+        () if is_ours(ids) => Owner::Us,
+        () if is_by_hand(ids) => Owner::Command,
+        () => Owner::Other,
+    }
+}
+
+/// A port of a container, by all that tells whose it is; `None` if it is another one's.
+fn identified(
+    replica: &Replica,
+    container: &ContainerId,
+    row: &Interface,
+    link: Option<&(PortKey, Start)>,
+) -> Option<ObservedPort> {
+    let marks = row_marks(row);
+    let Some(identity) = identify(&row.name.parse().ok()?, &marks, link) else {
+        return observed(replica, container, row);
+    };
+    if identity.key.container != *container {
+        return None;
+    }
+    let by_row = Some(&identity.key.interface) == marks.interface.as_ref()
+        && identity.start == marks.start
+        && marks.container.as_ref() == Some(container)
+        && marks.owner == Owner::Us;
+    let name = row.external_ids.get(key::CONTAINER_NAME);
+    let port = replica.table::<Port>().by_name(&row.name)?;
+    Some(ObservedPort {
+        name: row.name.parse().ok()?,
+        bridge: bridge_of(replica, port)?,
+        key: identity.key,
+        start: identity.start,
+        owner: Owner::Us,
+        marked: name.filter(|_| by_row).map(|name| name.as_str().into()),
+        config: columns::read(replica, port, row),
+    })
+}
+
+fn bridge_of(replica: &Replica, port: &Port) -> Option<LinkName> {
+    let mut bridges = replica.table::<Bridge>().iter();
+    bridges.find(|row| row.ports.contains(&port.uuid))?.name.parse().ok()
+}
+
 fn observed(
     replica: &Replica,
     container: &ContainerId,
@@ -389,20 +504,16 @@ fn observed(
     let ids = &interface.external_ids;
     // ovs-docker and everybody else give a port the name of its one interface.
     let port = replica.table::<Port>().by_name(&interface.name)?;
-    let bridge = replica.table::<Bridge>().iter().find(|row| row.ports.contains(&port.uuid))?;
     Some(ObservedPort {
         name: interface.name.parse().ok()?,
-        bridge: bridge.name.parse().ok()?,
+        bridge: bridge_of(replica, port)?,
         key: PortKey {
             container: container.clone(),
             interface: ids.get(key::CONTAINER_IFACE)?.parse().ok()?,
         },
         start: ids.get(key::CONTAINER_START).map(|start| start.as_str().into()),
-        owner: match () {
-            () if is_ours(ids) => Owner::Us,
-            () if is_by_hand(ids) => Owner::Command,
-            () => Owner::Other,
-        },
+        owner: owner_of(ids),
+        marked: None,
         config: columns::read(replica, port, interface),
     })
 }

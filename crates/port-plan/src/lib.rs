@@ -15,6 +15,7 @@ mod container;
 mod desired;
 mod flow_rules;
 mod glob;
+mod identity;
 mod kilobits;
 pub mod labels;
 mod lease;
@@ -43,6 +44,7 @@ pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, 
 pub use desired::{Desired, DesiredPorts, Refusal};
 pub use flow_rules::{Field, FlowRule, FlowRules, Limit};
 pub use glob::Glob;
+pub use identity::{Identity, RowMarks, identify, is_made_up};
 pub use kilobits::{InvalidKilobits, Kilobits};
 pub use labels::Mistake;
 pub use lease::Lease;

@@ -1,6 +1,7 @@
 //! What exists now, for one container: rows in OVSDB and links in the kernel.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -79,6 +80,8 @@ pub struct ObservedPort {
     pub start: Option<Start>,
     /// Who made it.
     pub owner: Owner,
+    /// The name that its marks give the container, if they are all as they have to be.
+    pub marked: Option<Arc<str>>,
     /// The settings of its rows.
     pub config: PortConfig,
 }

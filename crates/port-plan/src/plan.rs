@@ -12,6 +12,7 @@ use crate::link_name::LinkName;
 use crate::observed::{
     HostEnd, Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner, PortFlows,
 };
+use crate::port_config::PortColumn;
 use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{HostRepair, LinkRepair, LinkSpec, Step};
@@ -182,7 +183,11 @@ fn serves(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> bool {
 
 /// Puts right what has changed of a port that is kept. What nobody asked for stays as it is.
 fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> {
-    let changes = spec.config.changes_from(&port.config);
+    let mut changes = spec.config.changes_from(&port.config);
+    if port.marked.as_ref() != Some(&spec.container_name) {
+        let (container_name, start) = (spec.container_name.clone(), spec.start.clone());
+        changes.push(PortColumn::Identity { container_name, start });
+    }
     let rows = (!changes.is_empty()).then(|| Step::SetPort {
         bridge: port.bridge.clone(),
         port: port.name.clone(),

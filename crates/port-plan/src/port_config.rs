@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::container::Start;
 use crate::kilobits::Kilobits;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
@@ -73,6 +74,13 @@ pub enum PortColumn {
     OwnLabels(Option<String>),
     /// See [`PortConfig::container_name`].
     ContainerName(Arc<str>),
+    /// The marks that tell whose port it is: all of them are written.
+    Identity {
+        /// The container's name.
+        container_name: Arc<str>,
+        /// The start that it was made for.
+        start: Start,
+    },
 }
 
 impl PortConfig {
@@ -138,7 +146,8 @@ impl PortColumn {
             | Self::Mac(_)
             | Self::KeptMac(_)
             | Self::OwnLabels(_)
-            | Self::ContainerName(_) => true,
+            | Self::ContainerName(_)
+            | Self::Identity { .. } => true,
             Self::Tag(_)
             | Self::Trunks(_)
             | Self::VlanMode(_)
@@ -155,6 +164,9 @@ impl fmt::Display for PortColumn {
     /// As an argument of `ovs-vsctl set`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Identity { container_name, start: _ } => {
+                write!(f, "external_ids:container_name={container_name}")
+            }
             Self::Tag(tag) => write!(f, "tag={}", OrNone(tag.as_ref())),
             Self::Trunks(trunks) => {
                 write!(f, "trunks={}", OrNone((!trunks.is_empty()).then_some(trunks)))

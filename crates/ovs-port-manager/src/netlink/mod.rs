@@ -28,8 +28,8 @@ pub(crate) use detector::{Detector, Question, Taken};
 pub(crate) use host::{HostNews, host_links};
 pub(crate) use interface::Wanted;
 pub(crate) use veth::{
-    Created, announce, create, delete, exists, host_end, list, observe, repair, repair_host_end,
-    set_up, withdraw,
+    Candidate, Created, announce, create, delete, exists, host_end, list, observe, repair,
+    repair_host_end, set_up, withdraw,
 };
 pub(crate) use watch::{Ears, News, hears_other_namespaces, watch};
 pub(crate) use worker::{ANSWERED_TOGETHER, Worker};

@@ -250,7 +250,7 @@ fn what_the_kernel_refuses_is_told_in_its_words_and_nothing_is_left() {
 }
 
 #[test]
-fn only_marked_links_are_listed() {
+fn only_links_with_our_mark_or_a_name_of_ours_are_listed() {
     let (host, container) = (Namespace::new(), Namespace::new());
     host.run("ip link add theirs type veth peer name theirs2");
     host.run("ip link set theirs alias ovs-port-manager");
@@ -258,13 +258,10 @@ fn only_marked_links_are_listed() {
     let spec = spec(&["10.0.0.1/24"], &[]);
     create_in(&host, &container, spec.clone()).unwrap();
     let listed = host.inside(|| list(&mut Connection::open()?)).unwrap();
-    let link = port_plan::ObservedLink {
-        name: spec.name,
-        interface: spec.key.interface.clone(),
-        start: spec.start,
-        state: None,
-    };
-    assert_eq!(listed, [(spec.key, link)]);
+    assert_eq!(listed, [(spec.name.clone(), Some((spec.key, spec.start)))]);
+    host.run(&format!("ip link set {} alias theirs", spec.name));
+    let listed = host.inside(|| list(&mut Connection::open()?)).unwrap();
+    assert_eq!(listed, [(spec.name, None)], "known by its name");
 }
 
 /// A pair of links that somebody else makes, as `ovs-docker` does.

@@ -14,7 +14,7 @@ use netlink_packet_route::link::{
 };
 use port_plan::{
     ContainerId, HostEnd, HostRepair, LinkName, LinkRepair, LinkSpec, MacAddress,
-    ObservedInterface, ObservedLink, PortKey,
+    ObservedInterface, ObservedLink, PortKey, Start, is_made_up,
 };
 
 use super::connection::{Connection, Request};
@@ -216,10 +216,13 @@ pub(crate) fn repair_host_end(
     connection.batch(requests)
 }
 
-/// All links of this namespace that bear our mark.
-pub(crate) fn list(connection: &mut Connection) -> Result<Vec<(PortKey, ObservedLink)>, Error> {
+/// A link that may be ours: its name, and what its mark says.
+pub(crate) type Candidate = (LinkName, Option<(PortKey, Start)>);
+
+/// All links of this namespace that bear our mark, or that have a name as ours have and no mark that could be read.
+pub(crate) fn list(connection: &mut Connection) -> Result<Vec<Candidate>, Error> {
     let mut links = Vec::new();
-    each(connection, |link| links.extend(marked(link)))?;
+    each(connection, |link| links.extend(candidate(link)))?;
     Ok(links)
 }
 
@@ -240,17 +243,16 @@ pub(super) fn each(
     })
 }
 
-fn marked(link: &LinkMessage) -> Option<(PortKey, ObservedLink)> {
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
+fn candidate(link: &LinkMessage) -> Option<Candidate> {
+    let name: LinkName = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => name.parse().ok(),
         _ => None,
     })?;
-    let (key, start) = link.attributes.iter().find_map(|attribute| match attribute {
+    let mark = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfAlias(alias) => mark::read(alias),
         _ => None,
-    })?;
-    let interface = key.interface.clone();
-    Some((key, ObservedLink { name, interface, start, state: None }))
+    });
+    (mark.is_some() || is_made_up(&name)).then_some((name, mark))
 }
 
 /// The request for the pair. Its host end is down yet.

@@ -139,6 +139,16 @@ impl Reconciler {
                 self.look(waiting);
             }
         }
+        let old = change.old.as_deref();
+        if let Some(before) = old.and_then(switch::container_of)
+            && change
+                .new
+                .as_deref()
+                .is_none_or(|new| switch::container_of(new).as_ref() != Some(&before))
+        {
+            // Its marks have gone, or its row, in the place of which there may be another of its name.
+            self.attached_changed(before);
+        }
         let Some(container) = switch::container_of(row) else {
             let number = |row: &Option<Arc<Interface>>| row.as_ref().map(|row| row.ofport);
             if number(&change.old) != number(&change.new) {

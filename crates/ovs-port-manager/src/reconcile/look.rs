@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, ImageLabels, ImageUnknown, LinkName, Observed,
-    ObservedPort, Owner, Placed, Plan, PortPlan, PortSpec, Refusal, Registry, Reserved, Rules,
-    Start, State, Step, clear, labels, plan,
+    ObservedLink, ObservedPort, Owner, Placed, Plan, PortPlan, PortSpec, Refusal, Registry,
+    Reserved, Rules, Start, State, Step, clear, labels, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -291,7 +291,8 @@ impl Observer {
         else {
             return container;
         };
-        let mut ports = self.world.switch.ports_of(&container.id).into_iter();
+        let mut ports =
+            self.ports_of(&container.id, &self.world.links.believed(&container.id)).into_iter();
         let ours =
             |port: &ObservedPort| port.owner == Owner::Us && port.start.as_ref() == Some(start);
         if let Some(port) = ports.find(ours) {
@@ -341,7 +342,8 @@ impl Observer {
     pub(crate) fn learn(&self) {
         let mut registry = self.registry();
         registry.forget();
-        for (port, container_name) in self.world.switch.ports() {
+        for (port, container_name) in self.world.switch.ports(|name| self.world.links.mark_of(name))
+        {
             registry.learn(&port, &container_name);
         }
         for lease in self.world.switch.leases() {
@@ -465,7 +467,7 @@ impl Observer {
             }
             None => Looked { links: links.believed(container), ..Looked::default() },
         };
-        let mut ports = switch.ports_of(container);
+        let mut ports = self.ports_of(container, &links);
         foreign.retain(|port| {
             foreign_ends.contains_key(&port.name)
                 && !ports.iter().any(|known| known.name == port.name)
@@ -476,10 +478,16 @@ impl Observer {
         Ok(Observed { bridges, ports, links, leftovers, interfaces, foreign_ends, flows })
     }
 
+    /// The ports of a container that has these links.
+    fn ports_of(&self, container: &ContainerId, links: &[ObservedLink]) -> Vec<ObservedPort> {
+        let mark = |name: &LinkName| self.world.links.mark_of(name);
+        self.world.switch.ports_of(container, links, mark)
+    }
+
     /// All containers that are to have something or that something is there for.
     pub(crate) async fn survey(&self) -> Result<HashSet<ContainerId>, Error> {
         self.reserve().await?;
-        let linked = self.world.links.refresh().await?;
+        let linked = self.world.links.refresh(self.world.switch.identifier()).await?;
         let labelled = self.docker.list().await?;
         let attached = self.world.switch.containers();
         let by_hand = self.world.switch.by_hand_containers();

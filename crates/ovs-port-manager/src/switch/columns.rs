@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ovsdb::tables::{Interface, Mirror, Port, Qos, VlanMode};
 use ovsdb::{Replica, Update};
-use port_plan::{Kilobits, LinkName, PortColumn, PortConfig, Vlan};
+use port_plan::{Kilobits, LinkName, PortColumn, PortConfig, Start, Vlan};
 
 use super::{is_ours, key};
 
@@ -21,6 +21,8 @@ pub(super) struct Columns {
     pub(super) egress_rate: Option<Option<Kilobits>>,
     /// The output port of a Mirror row to be made, or that there is to be none.
     pub(super) mirror: Option<Option<LinkName>>,
+    /// All marks that tell whose port it is are to be written, with the container's name and start.
+    pub(super) identity: Option<(Arc<str>, Start)>,
     /// Marks of the Interface row (`external_ids`).
     pub(super) marks: BTreeMap<String, String>,
 }
@@ -33,6 +35,7 @@ impl Columns {
             interface: Update::new(),
             egress_rate: None,
             mirror: None,
+            identity: None,
             marks: BTreeMap::new(),
         };
         settings.iter().fold(none, Self::with)
@@ -69,6 +72,9 @@ impl Columns {
             PortColumn::Addresses(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                 self.marks.insert(key::IP_ADDRESS.to_owned(), addresses.join(","));
+            }
+            PortColumn::Identity { container_name, start } => {
+                self.identity = Some((container_name.clone(), start.clone()));
             }
             PortColumn::KeptMac(mac) => {
                 let mac = mac.map(|mac| mac.to_string()).unwrap_or_default();

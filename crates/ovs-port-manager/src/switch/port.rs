@@ -22,7 +22,7 @@ impl Switch {
         leases: &[Lease],
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
-        let Columns { port: mut columns, interface, egress_rate, mirror, marks } =
+        let Columns { port: mut columns, interface, egress_rate, mirror, identity: _, marks } =
             Columns::of(&config.given());
         let mut external_ids = ids.external_ids();
         external_ids.extend(marks);
@@ -80,7 +80,7 @@ impl Switch {
         let Some(there) = self.client.read(|replica| Beside::of(replica, port)) else {
             return Err(Error::NoPort(port.clone()));
         };
-        let Columns { port: mut columns, interface, egress_rate, mirror, marks } =
+        let Columns { port: mut columns, interface, egress_rate, mirror, identity, marks } =
             Columns::of(changes);
         if let Some(rate) = egress_rate {
             let row = rate.map(|rate| insert_qos(tx, rate, key));
@@ -89,6 +89,13 @@ impl Switch {
         let ports = tx.update(Port::NAME.eq(port.as_str()), columns);
         let named = || Interface::NAME.eq(port.as_str());
         let _ = tx.update(named(), interface);
+        if let Some((container_name, start)) = identity {
+            let ids = Ids { key, container_name: &container_name, start: &start };
+            let put = Mutation::put(Interface::EXTERNAL_IDS, ids.external_ids());
+            let _ = tx.mutate(named(), put);
+            let named = Port::NAME.eq(port.as_str());
+            let _ = tx.mutate(named, Mutation::put(Port::OTHER_CONFIG, transient()));
+        }
         for (key, value) in marks {
             let _ = tx.mutate(named(), Mutation::put(Interface::EXTERNAL_IDS, [(key, value)]));
         }

@@ -18,6 +18,7 @@ mod filter;
 mod flow_rules;
 mod forged;
 mod frames;
+mod identity;
 mod images;
 mod inside;
 mod interfaces;

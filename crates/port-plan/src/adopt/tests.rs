@@ -45,6 +45,7 @@ fn theirs(bridge: &str, interface: &str, addresses: &[&str]) -> Observed {
         bridge: bridge.parse().unwrap(),
         key,
         start: None,
+        marked: None,
         owner: Owner::Other,
         config: PortConfig::default(),
     };
@@ -280,6 +281,7 @@ proptest! {
             port.owner = Owner::Us;
             port.key = key.clone();
             port.start = Some(start.clone());
+            port.marked = Some("web".into());
             port.config = desired.specs()[0].config.clone();
             prop_assert!(!changes.is_empty(), "at least the marks change");
             let interface = "eth1".parse().unwrap();

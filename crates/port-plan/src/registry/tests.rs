@@ -151,6 +151,7 @@ fn what_a_port_holds_already_is_learnt_from_its_row() {
         bridge: spec.bridge.clone(),
         key: spec.key.clone(),
         start: None,
+        marked: None,
         owner: crate::Owner::Us,
         config: spec.config.clone(),
     };
