@@ -55,7 +55,7 @@ pub(crate) struct Endpoint(PathBuf);
 /// Why a text is not an [`Endpoint`].
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "not of the form unix:///PATH; TCP and SSH are not supported, as the daemon has to run on the engine's own host"
+    "not of the form unix:///PATH (TCP and SSH are not supported: the daemon runs on the engine's own host)"
 )]
 pub(crate) struct InvalidEndpoint;
 

@@ -104,7 +104,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
         FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `log_level`, `log_format`
         FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`
         FILE: invalid type: sequence, expected a string for key `default_interface`
-        FILE: 'tcp://localhost:2375': not of the form unix:///PATH for key `docker`
+        FILE: 'tcp://localhost:2375': not of the form unix:///PATH (TCP and SSH are not supported: the daemon runs on the engine's own host) for key `docker`
         FILE: '/var/run/openvswitch/db.sock': "/var/run/openvswitch/db.sock" is no OVSDB endpoint: expected unix:PATH or tcp:HOST:PORT for key `ovsdb`
         FILE: '-1': not a number of seconds between 0 and 86400 for key `resync_interval`
         FILE: 'perhaps': provided string was not `true` or `false` for key `detach_on_exit`
