@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{LockState, State};
-use port_plan::{Backoff, ContainerId, LinkName, PortKey, Rules, Start};
+use port_plan::{Backoff, Budget, ContainerId, LinkName, PortKey, Rules, Start};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -111,6 +111,10 @@ struct Entry {
     /// Something of it was lost while it was looked at. If it is to have nothing, it may well be.
     lost: bool,
     backoff: Backoff,
+    /// How often its ports may be changed.
+    budget: Budget,
+    /// It was said that its ports are undone again and again.
+    undone: bool,
     /// What was last said of it at WARN, so that it is said once.
     told: Option<Told>,
     /// What it was last said not to get, in which start, so that it is said once.

@@ -65,7 +65,7 @@ pub use reserved::{HostLink, HostPort, Reservation, Reserved, Why};
 pub use route::Route;
 pub use rules::Rules;
 pub use spec::{Datapath, Defaults, InvalidDatapath, PortKey, PortSpec};
-pub use status::{Backoff, Readiness};
+pub use status::{Backoff, Budget, Readiness};
 pub use step::{HostRepair, LinkRepair, LinkSpec, Step};
 pub use trunks::{InvalidTrunks, InvalidVlanMode, Trunks, VlanMode};
 pub use vlan::{InvalidVlan, Vlan};

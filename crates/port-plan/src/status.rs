@@ -1,6 +1,6 @@
 //! How a port stands, and when to try again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How ovs-vswitchd has taken a port's Interface row (ovs-vswitchd.conf.db(5), Interface).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +58,48 @@ impl Backoff {
     }
 }
 
+/// How often a container's ports may be changed: some times at once, and then now and then. Whoever undoes them again and
+/// again, from inside the container, say, must not keep the host busy with that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// When all that was spent is earned again.
+    full_at: Option<Instant>,
+}
+
+impl Budget {
+    /// Changes at once, of a container that had none for long.
+    pub const AT_ONCE: u32 = 20;
+    /// The time between those after that.
+    pub const EVERY: Duration = Duration::from_secs(10);
+
+    /// Notes a change.
+    pub fn spend(&mut self, now: Instant) {
+        self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + Self::EVERY);
+    }
+
+    /// How long the next change has to wait.
+    pub fn wait(&self, now: Instant) -> Duration {
+        let owed = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        (owed + Self::EVERY).saturating_sub(Self::EVERY * Self::AT_ONCE)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_undoes_ports_all_the_time_has_them_back_now_and_then() {
+        let begun = Instant::now();
+        let (mut budget, mut now, mut changes) = (Budget::default(), begun, 0);
+        while now < begun + Duration::from_secs(600) {
+            now += budget.wait(now).max(Duration::from_millis(50));
+            budget.spend(now);
+            changes += 1;
+        }
+        assert!((79..=81).contains(&changes), "{changes} in ten minutes");
+        assert_eq!(budget.wait(now + Duration::from_secs(300)), Duration::ZERO);
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest() {

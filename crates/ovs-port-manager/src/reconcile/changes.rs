@@ -226,7 +226,8 @@ impl Reconciler {
             entry.lost = true;
         } else if !entry.ports.is_empty() {
             // A container that ends loses all it has, and Docker tells so a moment later.
-            self.timers.set_sooner(Timer::Look(container), END);
+            let pause = self.within_budget(&container, END);
+            self.timers.set_sooner(Timer::Look(container), pause);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use port_plan::{ContainerId, LinkName, PortKey, PortSpec, Start};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::look::{Error, Failed, Look, Ports, Seen, Standing};
@@ -34,9 +35,11 @@ impl Reconciler {
             warn!(container = id, name = &*name, "labels of its image do not count: {names}");
             entry.ignored = Some(start);
         }
-        let mut again = std::mem::take(&mut entry.again);
-        let lost = std::mem::take(&mut entry.lost);
-        again |= lost && !matches!(result, Ok(Standing::Nothing));
+        if !steps.is_empty() {
+            entry.budget.spend(Instant::now().into_std());
+        }
+        let again = std::mem::take(&mut entry.again);
+        let lost = std::mem::take(&mut entry.lost) && !matches!(result, Ok(Standing::Nothing));
         let resync = std::mem::take(&mut entry.resync);
         self.board.looked(&container, &name, service.as_deref(), steps, resync);
         match result {
@@ -72,7 +75,31 @@ impl Reconciler {
         }
         if again {
             self.look(container);
+        } else if lost {
+            let pause = self.within_budget(&container, Duration::ZERO);
+            self.timers.set_sooner(Timer::Look(container), pause);
         }
+    }
+
+    /// How long to wait before a container is looked at again whose ports may have to be changed again: at least so long,
+    /// and longer if they were changed very often. That is told once.
+    pub(super) fn within_budget(&mut self, container: &ContainerId, least: Duration) -> Duration {
+        let Some(entry) = self.entries.get_mut(container) else { return least };
+        let wait = entry.budget.wait(Instant::now().into_std());
+        if wait <= least {
+            entry.undone &= !wait.is_zero();
+            return least;
+        }
+        let name = entry.ports.first().map(|port| Arc::clone(&port.attached.spec.container_name));
+        let name = name.unwrap_or_default();
+        let reason =
+            "something inside the container or on the host undoes its ports again and again";
+        if !std::mem::replace(&mut entry.undone, true) {
+            let id = container.short();
+            warn!(container = id, name = &*name, retry_in = ?wait, "{reason}; they are restored now and then");
+        }
+        self.board.retrying(container, &name, reason, Vec::new(), wait);
+        wait
     }
 
     /// Each interface stands by itself: one may be ready while another is refused and a third fails.
@@ -158,6 +185,7 @@ impl Reconciler {
             return;
         };
         let pause = entry.backoff.fail(fastrand::f64());
+        let pause = pause.max(entry.budget.wait(Instant::now().into_std()));
         let told = Some(Told::Failed(without_numbers(reason)));
         let id = container.short();
         if entry.told == told {
@@ -193,6 +221,7 @@ impl Reconciler {
     fn retry_quietly(&mut self, container: &ContainerId, reason: &str) -> Duration {
         let entry = self.entries.entry(container.clone()).or_default();
         let pause = entry.backoff.fail(fastrand::f64());
+        let pause = pause.max(entry.budget.wait(Instant::now().into_std()));
         debug!(container = container.short(), retry_in = ?pause, "{reason}");
         self.timers.set(Timer::Look(container.clone()), pause);
         pause
