@@ -77,6 +77,11 @@ impl Budget {
         self.full_at = Some(self.full_at.map_or(now, |at| at.max(now)) + Self::EVERY);
     }
 
+    /// Whether all that was spent is earned again.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|at| at <= now)
+    }
+
     /// How long the next change has to wait.
     pub fn wait(&self, now: Instant) -> Duration {
         let owed = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
@@ -98,7 +103,8 @@ mod tests {
             changes += 1;
         }
         assert!((79..=81).contains(&changes), "{changes} in ten minutes");
-        assert_eq!(budget.wait(now + Duration::from_secs(300)), Duration::ZERO);
+        assert!(!budget.is_full(now));
+        assert!(budget.is_full(now + Budget::EVERY * (Budget::AT_ONCE + 1)));
     }
 
     #[test]

@@ -85,9 +85,10 @@ impl Reconciler {
     /// and longer if they were changed very often. That is told once.
     pub(super) fn within_budget(&mut self, container: &ContainerId, least: Duration) -> Duration {
         let Some(entry) = self.entries.get_mut(container) else { return least };
-        let wait = entry.budget.wait(Instant::now().into_std());
+        let now = Instant::now().into_std();
+        let wait = entry.budget.wait(now);
+        entry.undone &= !entry.budget.is_full(now);
         if wait <= least {
-            entry.undone &= !wait.is_zero();
             return least;
         }
         let name = entry.ports.first().map(|port| Arc::clone(&port.attached.spec.container_name));
