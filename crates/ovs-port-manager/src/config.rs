@@ -2,6 +2,7 @@
 
 mod access;
 mod go_version;
+mod host_name;
 mod lists;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use access::{PoolEntry, RuleEntry};
 pub(crate) use go_version::ignored_variables;
+pub(crate) use host_name::HostNames;
 
 use crate::docker;
 
@@ -132,6 +134,12 @@ pub(crate) struct Options {
     #[serde(default, deserialize_with = "parsed")]
     pub(crate) http: Option<HttpAddress>,
 
+    /// Names of this host that HTTP requests may be for, beside its host name, localhost and addresses, separated by
+    /// commas [default: none]
+    #[arg(long, value_name = "NAMES")]
+    #[serde(default, deserialize_with = "lists::hosts")]
+    pub(crate) http_hosts: Option<HostNames>,
+
     /// How much to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     #[serde(default, deserialize_with = "parsed")]
@@ -163,6 +171,7 @@ pub(crate) struct Config {
     pub(crate) control_socket: ControlSocket,
     pub(crate) control_group: Option<String>,
     pub(crate) http: HttpAddress,
+    pub(crate) http_hosts: HostNames,
     pub(crate) log_level: LogLevel,
     pub(crate) log_format: LogFormat,
 }
@@ -262,6 +271,7 @@ impl Config {
             control_socket: or_default(given.control_socket, "control_socket", CONTROL_SOCKET)?,
             control_group: given.control_group,
             http: or_default(given.http, "http", HTTP)?,
+            http_hosts: given.http_hosts.unwrap_or_default(),
             log_level: given.log_level.unwrap_or(LogLevel(tracing::Level::INFO)),
             log_format: given.log_format.unwrap_or(LogFormat::Text),
         })
@@ -289,6 +299,7 @@ impl Options {
             control_socket: self.control_socket.or(under.control_socket),
             control_group: self.control_group.or(under.control_group),
             http: self.http.or(under.http),
+            http_hosts: self.http_hosts.or(under.http_hosts),
             log_level: self.log_level.or(under.log_level),
             log_format: self.log_format.or(under.log_format),
         }

@@ -17,11 +17,12 @@ use crate::board::Board;
 use crate::config::{Config, DatapathType, ImageLabels, Options};
 use crate::docker::Docker;
 use crate::error_chain::chain;
+use crate::http::{self, Http};
 use crate::logging::{self, Logging};
 use crate::netlink::HostNews;
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
-use crate::{control, datapath, http, preflight, privileges};
+use crate::{control, datapath, preflight, privileges};
 
 /// The longest pause between tries to reach Docker and OVSDB at the start.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -101,7 +102,9 @@ async fn serve(
     };
     let settings = settings(&config)?;
     let board = Arc::new(Board::new());
-    http::serve(&board, control, config.http.0)?;
+    let address = config.http.0;
+    let http = address.map(|address| Http { address, hosts: config.http_hosts.clone() });
+    http::serve(&board, control, http).context("cannot start the thread that serves")?;
     let Some((mut switch, docker)) = connect(&config, &mut signals).await? else {
         return Ok(());
     };
@@ -197,6 +200,7 @@ fn reread(sources: &Sources, config: &mut Config, logging: &Logging) -> anyhow::
         ("control_socket", new.control_socket != config.control_socket),
         ("control_group", new.control_group != config.control_group),
         ("http", new.http != config.http),
+        ("http_hosts", new.http_hosts != config.http_hosts),
         ("log_format", new.log_format != config.log_format),
     ];
     for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {

@@ -1,48 +1,46 @@
 //! Metrics, health and API, over HTTP and over the control socket. Nothing can be changed here.
 //!
 //! Whoever can connect is a stranger: connections, streams of events and the time that a request may take have bounds,
-//! for each of the two by itself, so that nobody on the HTTP port keeps root from the control socket.
+//! for each of the two by itself, so that nobody on the HTTP port keeps root from the control socket. Where all places are
+//! taken, a new connection has that of another one, so that nobody keeps others out by staying.
 
 mod connections;
+mod places;
+mod strangers;
+mod traffic;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, HOST};
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::sse::{Event, KeepAlive};
 use axum::response::{IntoResponse, Response, Sse};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Mutex, Semaphore};
-use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use crate::board::{self, Board, Instance, Row};
+use crate::board::{self, Board, Door, Instance, Row};
+use crate::config::HostNames;
 use crate::error_chain::chain;
-use crate::netlink::{self, LinkNow};
+use crate::netlink;
+use connections::Endless;
+use traffic::Traffic;
 
 /// The pause between tries to listen where another instance still does.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-
-/// Streams of events at a time, of HTTP and of the control socket each.
-const STREAMS: usize = 16;
-/// How old the counters of links may be. The kernel lists all links for them, and others wait meanwhile.
-const COUNTERS_AGE: Duration = Duration::from_millis(500);
-/// How long the kernel may take to list them; after that, an answer goes without.
-const COUNTERS: Duration = Duration::from_secs(2);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,23 +56,61 @@ pub(crate) struct Ports {
     pub(crate) ports: Vec<Row>,
 }
 
-/// Serves the board on the control socket and on an address, as far as they are given.
+/// Where the board is served over HTTP.
+pub(crate) struct Http {
+    pub(crate) address: SocketAddr,
+    /// Names of this host, beside its own, that requests may be for.
+    pub(crate) hosts: HostNames,
+}
+
+/// Serves the board on the control socket and over HTTP, as far as they are given.
+///
+/// That is the work of a thread of its own, so that who asks cannot take time from what attaches containers. It ends with
+/// the process.
 pub(crate) fn serve(
     board: &Arc<Board>,
     control: Option<UnixListener>,
-    address: Option<SocketAddr>,
+    http: Option<Http>,
 ) -> io::Result<()> {
-    if let Some(control) = control {
-        let listener = tokio::net::UnixListener::from_std(control)?;
-        tokio::spawn(connections::serve(listener, "control socket", router(Arc::clone(board))));
-    }
-    if let Some(address) = address {
-        let router = router(Arc::clone(board)).layer(middleware::from_fn(known_host));
-        tokio::spawn(async move {
-            connections::serve(listen(address).await, "HTTP", router).await;
+    // There is one thing that blocks: the question for the links' counters, of which there is one at a time.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .thread_name("counters")
+        .build()?;
+    let board = Arc::clone(board);
+    let serve = move || {
+        runtime.block_on(async {
+            let control = async {
+                if let Some(control) = control {
+                    serve_control(&board, control).await;
+                }
+            };
+            let http = async {
+                if let Some(http) = http {
+                    serve_http(&board, http).await;
+                }
+            };
+            tokio::join!(control, http);
         });
+    };
+    thread::Builder::new().name("http".to_owned()).spawn(serve).map(drop)
+}
+
+async fn serve_control(board: &Arc<Board>, control: UnixListener) {
+    match tokio::net::UnixListener::from_std(control) {
+        Ok(listener) => {
+            let router = router(Arc::clone(board));
+            connections::serve(listener, Door::Control, Arc::clone(board), router).await;
+        }
+        Err(error) => warn!("cannot serve the control socket: {error}"),
     }
-    Ok(())
+}
+
+async fn serve_http(board: &Arc<Board>, Http { address, hosts }: Http) {
+    let known = middleware::from_fn_with_state(Arc::new(hosts), strangers::refuse);
+    let router = router(Arc::clone(board)).layer(known);
+    connections::serve(listen(address).await, Door::Http, Arc::clone(board), router).await;
 }
 
 /// Listens on an address; while another instance does, waits for its end.
@@ -96,41 +132,11 @@ async fn listen(address: SocketAddr) -> TcpListener {
     }
 }
 
-/// Refuses requests that name another host than this one. A browser that a hostile page has brought here by its own name
-/// (DNS rebinding) sends that name.
-async fn known_host(request: Request, next: Next) -> Response {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    if host.is_some_and(is_known) {
-        return next.run(request).await;
-    }
-    let told = "this is not the host of that name; ask by its IP address, as localhost, or by its host name\n";
-    (StatusCode::FORBIDDEN, told).into_response()
-}
-
-/// Whether a request may name a host like this: by an IP address, as localhost, or by this machine's own name.
-fn is_known(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let own = rustix::system::uname();
-    bare.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
-        || own.nodename().to_str().is_ok_and(|own| own.eq_ignore_ascii_case(name))
-}
-
 /// What is served, and what those who ask share.
 struct Served {
     board: Arc<Board>,
-    /// Streams of events that are still to be had.
-    streams: Arc<Semaphore>,
-    /// The links' counters, and when they were read.
-    counters: Mutex<Option<(Instant, Arc<Counters>)>>,
+    traffic: Traffic,
 }
-
-/// The counters of links, by name.
-type Counters = BTreeMap<String, LinkNow>;
 
 /// What can be asked.
 pub(crate) fn router(board: Arc<Board>) -> Router {
@@ -149,11 +155,7 @@ pub(crate) fn router(board: Arc<Board>) -> Router {
         .route("/api/v1/events", get(events))
         .method_not_allowed_fallback(unchangeable)
         .fallback(unknown)
-        .with_state(Arc::new(Served {
-            board,
-            streams: Semaphore::new(STREAMS).into(),
-            counters: Mutex::default(),
-        }))
+        .with_state(Arc::new(Served { board, traffic: Traffic::new(netlink::traffic) }))
 }
 
 async fn ready(State(served): State<Arc<Served>>) -> (StatusCode, String) {
@@ -192,46 +194,27 @@ async fn ports(State(served): State<Arc<Served>>) -> Response {
 
 /// Server-sent events: what happens from now on. `lagged` tells how many were lost to a slow reader.
 async fn events(State(served): State<Arc<Served>>) -> Response {
-    let Ok(place) = Arc::clone(&served.streams).try_acquire_owned() else {
-        let told = "too many listen to the events already\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, told).into_response();
-    };
-    let receiver = served.board.listen();
-    let events = stream::unfold((receiver, place), |(mut receiver, place)| async move {
+    let events = stream::unfold(served.board.listen(), |mut receiver| async move {
         let event = match receiver.recv().await {
             Ok(event) => Event::default().event("port").data(event),
             Err(RecvError::Lagged(lost)) => Event::default().event("lagged").data(lost.to_string()),
             Err(RecvError::Closed) => return None,
         };
-        Some((Ok::<_, Infallible>(event), (receiver, place)))
+        Some((Ok::<_, Infallible>(event), receiver))
     });
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+    (Extension(Endless), Sse::new(events).keep_alive(KeepAlive::default())).into_response()
 }
 
 impl Served {
     /// The board's rows, with what the kernel knows of their links.
     async fn rows(&self) -> Vec<Row> {
         let mut rows = self.board.rows();
-        match timeout(COUNTERS, self.counters()).await {
-            Ok(Ok(links)) => rows.iter_mut().for_each(|row| row.add_link(&links)),
-            Ok(Err(error)) => debug!("cannot read the links' counters: {}", chain(&error)),
-            Err(_) => debug!("cannot read the links' counters in time"),
+        match self.traffic.now().await {
+            Some(Ok(links)) => rows.iter_mut().for_each(|row| row.add_link(&links)),
+            Some(Err(error)) => debug!("cannot read the links' counters: {}", chain(&error)),
+            None => debug!("cannot read the links' counters in time"),
         }
         rows
-    }
-
-    /// The links' counters, read once for all who ask at about the same time.
-    async fn counters(&self) -> io::Result<Arc<Counters>> {
-        let mut kept = self.counters.lock().await;
-        if let Some((read, links)) = &*kept
-            && read.elapsed() < COUNTERS_AGE
-        {
-            return Ok(Arc::clone(links));
-        }
-        let links = spawn_blocking(netlink::traffic).await.map_err(io::Error::other)?;
-        let links = Arc::new(links.map_err(io::Error::other)?);
-        *kept = Some((Instant::now(), Arc::clone(&links)));
-        Ok(links)
     }
 }
 

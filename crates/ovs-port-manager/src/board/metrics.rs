@@ -43,6 +43,68 @@ const REASONS: [&str; 12] = [
     "misfit",
 ];
 
+/// Where others connect to the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    Http,
+    Control,
+}
+
+/// Why a connection was closed before its answer had been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It asked for nothing, and gave way to another one.
+    Idle,
+    /// It did not read its answer, and gave way.
+    Unread,
+    /// Its answer was being made; it gave way to one from where fewer come.
+    Unanswered,
+    /// It followed events, and gave way to another such stream.
+    Stream,
+    /// It took longer than one may.
+    Late,
+}
+
+impl Door {
+    const ALL: [Self; 2] = [Self::Http, Self::Control];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Control => "control",
+        }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP port",
+            Self::Control => "control socket",
+        })
+    }
+}
+
+impl Closed {
+    const ALL: [Self; 5] = [Self::Idle, Self::Unread, Self::Unanswered, Self::Stream, Self::Late];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Unread => "unread",
+            Self::Unanswered => "unanswered",
+            Self::Stream => "stream",
+            Self::Late => "late",
+        }
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
 /// What the way of one container to its new port took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Latency {
@@ -67,6 +129,7 @@ pub(super) struct Metrics {
     reconnects: Counts,
     mistakes: Counts,
     refusals: Counts,
+    closed: Counts,
     latency: Family<Labels, Histogram, fn() -> Histogram>,
 }
 
@@ -85,6 +148,7 @@ impl Metrics {
             reconnects: Counts::default(),
             mistakes: Counts::default(),
             refusals: Counts::default(),
+            closed: Counts::default(),
             latency: Family::new_with_constructor(histogram as fn() -> Histogram),
             registry: Registry::default(),
         };
@@ -101,6 +165,8 @@ impl Metrics {
         registry.register("mistakes", help, metrics.mistakes.clone());
         let help = "Interfaces refused, by reason, each once for each start of a container";
         registry.register("refusals", help, metrics.refusals.clone());
+        let help = "Connections closed before their answer had been read, by listener and reason";
+        registry.register("connections_closed", help, metrics.closed.clone());
         let help = "From the event of a container to its port, by part of the way";
         registry.register_with_unit("attach", help, Unit::Seconds, metrics.latency.clone());
         // Prometheus sees an increase only from a value that it has seen: there is one before the first event.
@@ -109,6 +175,11 @@ impl Metrics {
         }
         for label in labels::LABELS.iter().map(|label| label.key).chain(["unknown"]) {
             let _ = metrics.mistakes.get_or_create(&vec![("label", label.to_owned())]);
+        }
+        for door in Door::ALL {
+            for why in Closed::ALL {
+                let _ = metrics.closed.get_or_create(&closed(door, why));
+            }
         }
         for reason in REASONS {
             let _ = metrics.refusals.get_or_create(&vec![("reason", reason.to_owned())]);
@@ -138,6 +209,10 @@ impl Metrics {
 
     pub(super) fn reconnect(&self, service: &'static str) {
         count(&self.reconnects, "service", service);
+    }
+
+    pub(super) fn connection_closed(&self, door: Door, why: Closed) {
+        self.closed.get_or_create(&closed(door, why)).inc();
     }
 
     /// Labels' names are untrusted: only those of the table become values of ours.
@@ -182,6 +257,10 @@ impl Metrics {
             self.latency.get_or_create(&labels).observe(took.as_secs_f64());
         }
     }
+}
+
+fn closed(door: Door, why: Closed) -> Labels {
+    vec![("listener", door.label().to_owned()), ("reason", why.label().to_owned())]
 }
 
 fn count(counts: &Counts, label: &'static str, value: &str) {

@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 
 use crate::switch::ByHandNow;
 use metrics::Metrics;
-pub(crate) use metrics::{Latency, exposition, prometheus_text};
+pub(crate) use metrics::{Closed, Door, Latency, exposition, prometheus_text};
 pub(crate) use row::{Counters, Phase, Row};
 pub(crate) use state::{Denial, Instance, Trouble};
 use state::{State, Taken};
@@ -122,6 +122,11 @@ impl Board {
     pub(crate) fn attached(&self, key: &PortKey, latency: Latency) {
         self.metrics.attached(latency);
         self.state().attached(key, latency);
+    }
+
+    /// A connection of somebody who asks was closed before its answer had been read.
+    pub(crate) fn connection_closed(&self, door: Door, why: Closed) {
+        self.metrics.connection_closed(door, why);
     }
 
     /// A container does not get all that its labels ask for; nothing is told twice in one start.

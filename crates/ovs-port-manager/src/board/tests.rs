@@ -198,6 +198,7 @@ fn metrics_count_and_name_nothing_that_labels_chose() {
     board.ready(&spec(&good), &"good_l".parse().unwrap(), 1);
     let key = spec(&good).key.clone();
     board.attached(&key, Latency { total: Duration::from_millis(6), ..Latency::default() });
+    board.connection_closed(Door::Control, Closed::Stream);
     let mut rows = board.rows();
     let counters = Counters { rx_bytes: 10, ..Counters::default() };
     let good = rows.iter_mut().find(|row| row.phase == Phase::Ready).unwrap();
@@ -207,6 +208,8 @@ fn metrics_count_and_name_nothing_that_labels_chose() {
         "ovs_port_manager_mistakes_total{label=\"mtu\"} 1",
         "ovs_port_manager_mistakes_total{label=\"unknown\"} 1",
         "ovs_port_manager_refusals_total{reason=\"host_network\"} 1",
+        "ovs_port_manager_connections_closed_total{listener=\"control\",reason=\"stream\"} 1",
+        "ovs_port_manager_connections_closed_total{listener=\"http\",reason=\"idle\"} 0",
         "ovs_port_manager_ports{phase=\"ready\"} 1",
         "ovs_port_manager_attach_seconds_bucket{le=\"0.01\",part=\"total\"} 1",
         "ovs_port_manager_port_receive_bytes_total{container=\"good\",service=\"a\\\"b\\nc\",interface=\"eth1\"} 10",

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use port_plan::Trunks;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-use super::Names;
+use super::{HostNames, Names};
 
 /// The values as they are written, each by itself.
 struct Items(Vec<String>);
@@ -61,6 +61,14 @@ where
 /// Reads a list of links' names.
 pub(super) fn names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Names>, D::Error> {
     list(deserializer).map(|names| names.map(Names))
+}
+
+/// Reads a list of hosts' names.
+pub(super) fn hosts<'de, D>(deserializer: D) -> Result<Option<HostNames>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    list(deserializer).map(|names| names.map(HostNames))
 }
 
 /// Reads a list of VLANs and ranges of them.

@@ -40,6 +40,7 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         control_socket,
         control_group,
         http,
+        http_hosts,
         log_level,
         log_format,
     } = read(::config::File::from_str(shipped, FileFormat::Yaml), "shipped", |_| None).unwrap();
@@ -60,10 +61,11 @@ fn the_shipped_file_holds_every_option_with_its_default() {
         wait_for_services.is_some(),
         control_socket.is_some(),
         http.is_some(),
+        http_hosts.is_some(),
         log_level.is_some(),
         log_format.is_some(),
     ];
-    assert_eq!(given, [true; 18]);
+    assert_eq!(given, [true; 19]);
     assert_eq!(keys, given.len());
     // Its default is not to be given.
     assert!(control_group.is_none() && shipped.contains("\n# control_group: "));
@@ -93,6 +95,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
         "detach_on_exit: perhaps\n",
         "control_socket: run/it.sock\n",
         "http: 9472\n",
+        "http_hosts: [metrics.example, 'metrics.example:9472']\n",
         "docker: [\n",
     ];
     let variables = [("OVS_PORT_MANAGER_LOG_LEVEL", "loud"), ("OVS_PORT_MANAGER_LOGLEVEL", "info")];
@@ -101,7 +104,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
     let told: String =
         files.chain(variables).map(|loaded| format!("{}\n", loaded.unwrap_err())).collect();
     expect![[r#"
-        FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `log_level`, `log_format`
+        FILE: unknown field `default_brigde`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `http_hosts`, `log_level`, `log_format`
         FILE: 'kernel': not one of auto, system, netdev for key `datapath_type`
         FILE: invalid type: sequence, expected a string for key `default_interface`
         FILE: 'tcp://localhost:2375': not of the form unix:///PATH (TCP and SSH are not supported: the daemon runs on the engine's own host) for key `docker`
@@ -110,9 +113,10 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
         FILE: 'perhaps': provided string was not `true` or `false` for key `detach_on_exit`
         FILE: 'run/it.sock': neither an absolute path nor none for key `control_socket`
         FILE: '9472': neither ADDRESS:PORT, such as 127.0.0.1:9472, nor none for key `http`
+        FILE: 'metrics.example:9472': not a host's name: letters, digits, '-' and '_' in parts separated by '.', without port, http:// or patterns, such as metrics.example.org for key `http_hosts`
         FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1
         environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`
-        environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `log_level`, `log_format`
+        environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `http_hosts`, `log_level`, `log_format`
     "#]].assert_eq(&told);
 }
 
@@ -205,7 +209,7 @@ fn what_is_of_the_go_version_is_said_to_be() {
         FILE: a file of the Go version of this program, by its keys (ovs, logging), which are others here; for what each has become, see docs/migrating.md, or /usr/share/doc/ovs-port-manager/migrating.md
         FILE: a file of the Go version of this program, by its keys (docker), which are others here; for what each has become, see docs/migrating.md, or /usr/share/doc/ovs-port-manager/migrating.md
         FILE: a file of the Go version of this program, by its keys (server), which are others here; for what each has become, see docs/migrating.md, or /usr/share/doc/ovs-port-manager/migrating.md
-        FILE: unknown field `network`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `log_level`, `log_format`
+        FILE: unknown field `network`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `http_hosts`, `log_level`, `log_format`
         environment variables OVS_PORT_MANAGER_…: 'ovs_default_bridge' is of the Go version of this program; here it is default_bridge
         environment variables OVS_PORT_MANAGER_…: 'logging_level' is of the Go version of this program; here it is log_level
         environment variables OVS_PORT_MANAGER_…: 'network_enable_external_routing' is of the Go version of this program; for what to do without it, see docs/migrating.md, or /usr/share/doc/ovs-port-manager/migrating.md

@@ -43,6 +43,7 @@ fn prometheus_scrapes_what_promtool_finds_clean() -> Result<()> {
         ("ovs_port_manager_ports{phase=\"mistaken\"}", "=> 1 "),
         ("ovs_port_manager_mistakes_total{label=\"mtu\"}", "=> 1 "),
         ("ovs_port_manager_refusals_total{reason=\"host_network\"}", "=> 1 "),
+        ("ovs_port_manager_connections_closed_total{listener=\"http\",reason=\"idle\"}", "=> 0 "),
         ("ovs_port_manager_attach_seconds_count{part=\"total\"}", "=> 2 "),
         (
             "ovs_port_manager_port_receive_packets_total{service=\"shop\"} > 1",
@@ -167,19 +168,147 @@ fn ten_thousand_idle_connections_keep_nobody_from_being_attached_nor_root_from_a
     wait_for("metrics", PATIENCE, || {
         Ok(lab.run("curl", &["-fsS", &format!("{HTTP}/metrics")]).ok())
     })?;
-    ensure!(daemon.log().matches("connections to the HTTP are open").count() <= 1);
+    ensure!(daemon.log().matches("new ones push out others").count() == 1, "{}", daemon.log());
+    Ok(())
+}
+
+/// Opens so many connections, sends a text over each for as long as that goes, reads nothing, and holds them until it is
+/// ended.
+const MUTE: &str = "import resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+held = []
+for _ in range(int(sys.argv[1])):
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    one.connect(('127.0.0.1', 9472))
+    one.setblocking(False)
+    try:
+        one.sendall(sys.argv[2].encode())
+    except OSError:
+        pass
+    held.append(one)
+print('all open', flush=True)
+time.sleep(600)";
+
+#[test]
+fn who_reads_no_answer_keeps_others_from_none() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    daemon.wait_log("serving metrics and API over HTTP", PATIENCE)?;
+    let pipelined = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
+    let mute = lab.spawn("/usr/bin/python3".as_ref(), &["-c", MUTE, "200", &pipelined], &[])?;
+    mute.wait_log("all open", PATIENCE)?;
+    // Each at the first attempt.
+    for path in ["metrics", "readyz", "api/v1/ports"].repeat(5) {
+        lab.run("curl", &["-fsS", "-m", "5", &format!("{HTTP}/{path}")])?;
+    }
+    for number in 1..=3 {
+        let address = format!("10.0.0.{number}/24");
+        let id = lab.run_container(&format!("c{number}"), &[("ovs.ip_address", &address)])?;
+        wait_ready(&lab, &id)?;
+    }
+    ensure!(lab.run(PROGRAM, &["status"])?.matches("ready").count() == 3);
+    // Nobody is answered twice over one connection, so nothing more comes of what the others have sent.
+    let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
+    ensure!(files < 200, "{files} open files");
+    Ok(())
+}
+
+#[test]
+fn streams_that_are_left_open_keep_nobody_from_the_events() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    daemon.wait_log("serving metrics and API over HTTP", PATIENCE)?;
+    let events = format!("{HTTP}/api/v1/events");
+    let request = "GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mute = lab.spawn("/usr/bin/python3".as_ref(), &["-c", MUTE, "100", request], &[])?;
+    mute.wait_log("all open", PATIENCE)?;
+    let counted = || lab.run("curl", &["-fsS", "-m", "5", &format!("{HTTP}/metrics")]);
+    // The first ones have given way to the others: all are served, and nobody waits any more.
+    let gave_way = |number: usize| {
+        format!("connections_closed_total{{listener=\"http\",reason=\"stream\"}} {number}\n")
+    };
+    wait_for("the streams", PATIENCE, || {
+        Ok(counted().is_ok_and(|text| text.contains(&gave_way(100 - 16))).then_some(()))
+    })?;
+    let last = lab.spawn("curl".as_ref(), &["-sSN", "-D", "/dev/stderr", &events], &[])?;
+    last.wait_log("200 OK", PATIENCE)?;
+    lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    last.wait_log("\"what\":\"ready\"", PATIENCE)?;
+    ensure!(counted()?.contains(&gave_way(100 - 15)));
+    Ok(())
+}
+
+#[test]
+fn who_takes_its_time_with_a_request_is_not_waited_for() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    daemon.wait_log("serving metrics and API over HTTP", PATIENCE)?;
+    let slow = "import socket, time
+one = socket.create_connection(('127.0.0.1', 9472))
+try:
+    for byte in b'GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\n' + b'A: b\\r\\n' * 1000:
+        one.send(bytes([byte]))
+        time.sleep(0.1)
+except OSError:
+    print('closed', flush=True)";
+    let slow = lab.spawn("/usr/bin/python3".as_ref(), &["-c", slow], &[])?;
+    slow.wait_log("closed", PATIENCE)?;
+    let metrics = lab.run("curl", &["-fsS", &format!("{HTTP}/metrics")])?;
+    let late = "connections_closed_total{listener=\"http\",reason=\"late\"} 1\n";
+    ensure!(metrics.contains(late), "{metrics}");
     Ok(())
 }
 
 #[test]
 fn a_page_that_names_this_host_by_another_name_learns_nothing() -> Result<()> {
-    let (lab, _daemon) = stage::start()?;
-    let ask = |host: &str| {
-        let (host, url) = (format!("Host: {host}"), format!("{HTTP}/api/v1/ports"));
-        lab.run("curl", &["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", &host, &url])
-    };
-    wait_for("the API", PATIENCE, || Ok(ask("127.0.0.1:9472").ok().filter(|code| code == "200")))?;
-    ensure!(ask("localhost:9472")? == "200");
-    ensure!(ask("evil.example:9472")? == "403");
+    let (lab, daemon) = stage::start()?;
+    daemon.wait_log("serving metrics and API over HTTP", PATIENCE)?;
+    let ask = |host: &str| asked(&lab, &[&format!("Host: {host}")]);
+    for known in ["127.0.0.1:9472", "localhost:9472"] {
+        ensure!(ask(known)?.ends_with(" 200"), "{}", ask(known)?);
+    }
+    let told = ask("evil.example:9472")?;
+    ensure!(told.ends_with(" 403") && told.contains("http_hosts"), "{told}");
+    Ok(())
+}
+
+/// What the API answers to a request with these headers, and its status.
+fn asked(lab: &Lab, headers: &[&str]) -> Result<String> {
+    let url = format!("{HTTP}/api/v1/ports");
+    let headers = headers.iter().flat_map(|header| ["-H", header]);
+    let args = ["-s", "-w", " %{http_code}"].into_iter().chain(headers).chain([url.as_str()]);
+    lab.run("curl", &args.collect::<Vec<_>>())
+}
+
+#[test]
+fn a_page_of_another_origin_learns_nothing() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    daemon.wait_log("serving metrics and API over HTTP", PATIENCE)?;
+    for other in [
+        "Origin: http://evil.example",
+        "Origin: null",
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Site: same-site",
+    ] {
+        let told = asked(&lab, &[other])?;
+        ensure!(told.ends_with(" 403") && told.contains("another origin"), "{other}: {told}");
+    }
+    // Typed into the browser.
+    ensure!(asked(&lab, &["Sec-Fetch-Site: none"])?.ends_with(" 200"));
+    Ok(())
+}
+
+#[test]
+fn this_host_may_be_asked_by_the_names_that_the_configuration_lists() -> Result<()> {
+    let lab = Lab::start()?;
+    let file = lab.path().join("names.yaml");
+    std::fs::write(&file, "http_hosts: [metrics.example, ovs]\n")?;
+    let daemon = stage::start_daemon_with(&lab, &["--config", &file.display().to_string()])?;
+    daemon.wait_log("serving metrics and API over HTTP", PATIENCE)?;
+    let ask = |host: &str| asked(&lab, &[&format!("Host: {host}")]);
+    for known in ["metrics.example", "Metrics.Example:9472", "ovs:80", "localhost"] {
+        ensure!(ask(known)?.ends_with(" 200"), "{}", ask(known)?);
+    }
+    for unknown in ["example", "a.metrics.example", "metrics.example.evil.example"] {
+        ensure!(ask(unknown)?.ends_with(" 403"), "{}", ask(unknown)?);
+    }
     Ok(())
 }
