@@ -16,7 +16,7 @@ use crate::apply::World;
 use crate::board::Board;
 use crate::config::{Config, DatapathType, ImageLabels, Options};
 use crate::docker::Docker;
-use crate::error_chain::chain;
+use crate::error_chain::{chain, kind};
 use crate::http::{self, Http};
 use crate::logging::{self, Logging};
 use crate::netlink::HostNews;
@@ -140,9 +140,10 @@ async fn connect(
             Err(error) if config.wait_for_services => chain(error.as_ref()),
             Err(error) => return Err(error),
         };
-        if told != error {
+        let kind = kind(&error);
+        if told != kind {
             warn!("waiting: {error}");
-            told = error;
+            told = kind;
         }
         tokio::select! {
             () = sleep(backoff.fail(fastrand::f64()).min(CONNECT_AGAIN)) => {}

@@ -29,7 +29,7 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
-use crate::error_chain::chain;
+use crate::error_chain::{chain, kind};
 use answer::{Answer, Labels};
 
 /// How long Docker may take to answer before it counts as not answering.
@@ -102,8 +102,8 @@ pub(crate) enum Event {
     Connected,
     /// The stream has ended; a new one will follow.
     Disconnected,
-    /// Something happened to this container, which has labels of ours.
-    Container(ContainerId),
+    /// Something happened to this container, which has labels of ours and, where the engine tells, this name.
+    Container(ContainerId, Option<Arc<str>>),
     /// This container has ended, and has no label of ours.
     Ended(ContainerId),
 }
@@ -209,7 +209,8 @@ impl Docker {
                 let begun = Instant::now();
                 let reason = self.stream(&since, &sender).await;
                 let sound = begun.elapsed() >= SOUND;
-                if sound || told != reason {
+                let kind = kind(&reason);
+                if sound || told != kind {
                     warn!(reason, "lost Docker's events, connecting again");
                 } else {
                     debug!(reason, "lost Docker's events again");
@@ -217,7 +218,7 @@ impl Docker {
                 if sender.send(Event::Disconnected).is_err() {
                     return;
                 }
-                (told, backoff, since) = (reason, Backoff::default(), now());
+                (told, backoff, since) = (kind, Backoff::default(), now());
                 if sound {
                     refused = Backoff::default();
                 } else {
@@ -342,7 +343,8 @@ fn read(event: EventMessage) -> Option<Event> {
     let actor = event.actor?;
     let id = actor.id?.parse().ok()?;
     if concerns_us(actor.attributes.as_ref()) {
-        return Some(Event::Container(id));
+        let name = actor.attributes.as_ref().and_then(|attributes| attributes.get("name"));
+        return Some(Event::Container(id, name.map(|name| name.as_str().into())));
     }
     let ends = ["die", "died", "destroy", "remove"];
     ends.contains(&event.action.as_deref()?).then_some(Event::Ended(id))

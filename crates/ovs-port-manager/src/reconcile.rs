@@ -26,7 +26,7 @@ use tracing::{debug, error, info, warn};
 use crate::apply::World;
 use crate::board::{Board, Denial};
 use crate::docker::{self, Docker, Event};
-use crate::error_chain::chain;
+use crate::error_chain::{chain, kind};
 use crate::flow_rules;
 use crate::gathering::Coming;
 use crate::links;
@@ -104,6 +104,8 @@ pub(crate) struct Reconciler {
 /// What is remembered of a container between looks.
 #[derive(Default)]
 struct Entry {
+    /// Its name, as it was last known; empty if it never was.
+    name: Arc<str>,
     looking: bool,
     again: bool,
     /// The look under way is part of one at everything.
@@ -184,6 +186,8 @@ enum Told {
 struct Survey {
     running: bool,
     again: bool,
+    /// What kind of failure was last told, since one has succeeded.
+    told: Option<String>,
     /// The links are known: one has succeeded since this instance may act.
     done: bool,
     /// The one under way began before another instance could have acted: what it finds is old.
@@ -296,7 +300,10 @@ impl Reconciler {
                         self.docker_away = true;
                         self.board.docker(false);
                     }
-                    Event::Container(container) => self.look(container),
+                    Event::Container(container, name) => {
+                        self.named(&container, name);
+                        self.look(container);
+                    }
                     Event::Ended(container) => self.ended(container),
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
@@ -476,6 +483,7 @@ impl Reconciler {
                 debug!(containers = containers.len(), "looking at everything");
                 self.survey.done = true;
                 self.survey.backoff = Backoff::default();
+                self.survey.told = None;
                 if let Some(interval) = self.resync_interval {
                     self.timers.set(Timer::Survey, interval);
                 }
@@ -490,7 +498,14 @@ impl Reconciler {
             }
             Err(error) => {
                 let pause = self.survey.backoff.fail(fastrand::f64());
-                warn!(retry_in = ?pause, "cannot look at everything: {}", chain(&error));
+                let reason = chain(&error);
+                let kind = Some(kind(&reason));
+                if self.survey.told == kind {
+                    debug!(retry_in = ?pause, "cannot look at everything again: {reason}");
+                } else {
+                    warn!(retry_in = ?pause, "cannot look at everything: {reason}");
+                    self.survey.told = kind;
+                }
                 self.timers.set(Timer::Survey, pause);
             }
         }

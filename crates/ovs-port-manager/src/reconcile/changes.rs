@@ -103,6 +103,12 @@ impl Reconciler {
         }
     }
 
+    /// An event tells what a container is called, which Docker may not answer when it is asked for the rest.
+    pub(super) fn named(&mut self, container: &ContainerId, name: Option<Arc<str>>) {
+        let (Some(name), true) = (name, self.may_act()) else { return };
+        self.entries.entry(container.clone()).or_default().name = name;
+    }
+
     /// A container without labels has ended: what commands have made for it is to go.
     pub(super) fn ended(&mut self, container: ContainerId) {
         if !self.observer.world.switch.by_hand_of(&container).is_empty() {

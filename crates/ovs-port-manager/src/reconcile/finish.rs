@@ -12,7 +12,7 @@ use super::timers::Timer;
 use super::{Reconciler, Told};
 use crate::apply;
 use crate::board::Denial;
-use crate::error_chain::chain;
+use crate::error_chain::{chain, kind};
 
 /// So many tries to see a container's process may fail before somebody is told: one and a half seconds.
 const UNSEEN: u32 = 5;
@@ -20,7 +20,7 @@ const UNSEEN: u32 = 5;
 impl Reconciler {
     pub(super) fn finish_look(&mut self, look: Look) {
         let Look { container, seen, woken, result } = look;
-        let Seen { name, service, ignored, steps } = seen;
+        let Seen { mut name, service, ignored, steps } = seen;
         for waiter in woken {
             self.look(waiter);
         }
@@ -28,6 +28,12 @@ impl Reconciler {
             return;
         };
         entry.looking = false;
+        // What Docker does not answer has the name that it had.
+        if name.is_empty() {
+            name = Arc::clone(&entry.name);
+        } else if entry.name != name {
+            entry.name = Arc::clone(&name);
+        }
         if let Some((start, names)) = ignored
             && entry.ignored.as_ref() != Some(&start)
         {
@@ -187,12 +193,12 @@ impl Reconciler {
         };
         let pause = entry.backoff.fail(fastrand::f64());
         let pause = pause.max(entry.budget.wait(Instant::now().into_std()));
-        let told = Some(Told::Failed(without_numbers(reason)));
+        let told = Some(Told::Failed(kind(reason)));
         let id = container.short();
         if entry.told == told {
-            debug!(container = id, name = &**name, retry_in = ?pause, "failed again: {reason}");
+            debug!(container = id, name = known(name), retry_in = ?pause, "failed again: {reason}");
         } else {
-            warn!(container = id, name = &**name, retry_in = ?pause, "will try again: {reason}");
+            warn!(container = id, name = known(name), retry_in = ?pause, "will try again: {reason}");
             entry.told = told;
         }
         self.board.retrying(container, name, reason, interfaces, pause);
@@ -229,32 +235,7 @@ impl Reconciler {
     }
 }
 
-/// A text without what differs each time that the same thing happens: numbers and UUIDs.
-fn without_numbers(text: &str) -> String {
-    let is_of_word = |character: char| character.is_alphanumeric() || character == '-';
-    let is_number = |word: &str| {
-        let hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        hex && word.bytes().any(|byte| byte.is_ascii_digit())
-    };
-    let words = text.split_inclusive(|character| !is_of_word(character));
-    let same = words.map(|word| {
-        let bare = word.trim_end_matches(|character| !is_of_word(character));
-        let end = word.get(bare.len()..).unwrap_or_default();
-        if is_number(bare) { format!("#{end}") } else { word.to_owned() }
-    });
-    same.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_by_a_uuid_or_a_number_alone_is_the_same_failure() {
-        let one = "no row 5a0c5c4e-3f6b-4f0e-9a57-2b1d6c1f0d11 in Bridge (after 3 s)";
-        let other = "no row 0e9f6a4e-1111-4f0e-9a57-2b1d6c1f0d11 in Bridge (after 12 s)";
-        assert_eq!(without_numbers(one), without_numbers(other));
-        assert_eq!(without_numbers(one), "no row # in Bridge (after # s)");
-        assert_ne!(without_numbers("bridge br0 is gone"), without_numbers("bridge br1 is gone"));
-    }
+/// A container's name for the log, which leaves out one that is not known.
+fn known(name: &str) -> Option<&str> {
+    Some(name).filter(|name| !name.is_empty())
 }

@@ -1,10 +1,11 @@
-//! Docker or OVSDB is there and does not answer.
+//! Docker or OVSDB is there and does not answer, or answers with a failure.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use lab::{Daemon, Lab, Signal};
+use lab::{Daemon, Lab, Signal, wait_for};
 
+use crate::filter::Filter;
 use crate::stage::{self, PATIENCE, PROGRAM, ports_of, wait_gone, wait_ready};
 
 /// A daemon that looks at everything each second.
@@ -76,4 +77,58 @@ fn sigterm_ends_it_within_five_seconds_though_nobody_answers() -> Result<()> {
     lab.dockerd().signal(Signal::CONT)?;
     ensure!(ports_of(&lab, &one)? == [kept]);
     Ok(())
+}
+
+/// The socket of a Docker that answers everything with this failure, or lets everything pass.
+fn failing(lab: &Lab, rules: &[(&'static str, &'static str, &'static str)]) -> Result<Filter> {
+    Filter::start(lab.path().join("filter.sock"), &lab.docker_endpoint(), rules)
+}
+
+#[test]
+fn an_inspection_that_fails_tells_the_name_that_the_event_has() -> Result<()> {
+    let lab = Lab::start()?;
+    let filter = failing(&lab, &[])?;
+    let daemon = stage::start_daemon_before(&lab, &filter.endpoint(), &[])?;
+    daemon.wait_log("looking at all labelled containers", PATIENCE)?;
+    filter.set(&[("/json", "500 Internal Server Error", r#"{"message":"out of order"}"#)]);
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    daemon.wait_log("out of order", PATIENCE)?;
+    let log = daemon.log();
+    let told = log.lines().find(|line| line.contains("out of order")).unwrap_or_default();
+    ensure!(told.contains("name=\"web\""), "{told}");
+    filter.set(&[]);
+    wait_ready(&lab, &id)?;
+    Ok(())
+}
+
+#[test]
+fn a_failure_at_the_start_whose_text_changes_is_told_once() -> Result<()> {
+    const TEXTS: [&str; 3] = [
+        r#"{"message":"no row 5a0c5c4e-3f6b-4f0e-9a57-2b1d6c1f0d11, process 77"}"#,
+        r#"{"message":"no row 0e9f6a4e-1111-4f0e-9a57-2b1d6c1f0d12, process 78"}"#,
+        r#"{"message":"no row 77777777-2222-4f0e-9a57-2b1d6c1f0d13, process 79"}"#,
+    ];
+    let lab = Lab::start()?;
+    let filter = failing(&lab, &[("/", "500 Internal Server Error", TEXTS[0])])?;
+    let (docker, ovsdb) = (filter.endpoint(), lab.ovsdb_endpoint());
+    let args = ["run", "--wait-for-services", "--docker", &docker, "--ovsdb", &ovsdb];
+    let daemon = lab.spawn(PROGRAM.as_ref(), &args, &[])?;
+    daemon.wait_log("no row 5a0c5c4e", PATIENCE)?;
+    for text in TEXTS {
+        filter.set(&[("/", "500 Internal Server Error", text)]);
+        let before = filter.answered();
+        // One of these may have begun before; each try takes one at least.
+        wait_for("further tries", PATIENCE, || {
+            ensure!(
+                filter.answered() > before + 4,
+                "{}\n{}",
+                filter.answered() - before,
+                daemon.log()
+            );
+            Ok(Some(()))
+        })?;
+    }
+    ensure!(daemon.log().matches("waiting:").count() == 1, "{}", daemon.log());
+    filter.set(&[]);
+    daemon.wait_log("following Docker's events", PATIENCE)
 }
