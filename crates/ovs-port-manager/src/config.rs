@@ -1,14 +1,13 @@
 //! The configuration: defaults, under a file, under the environment, under flags.
 
 mod access;
+mod file;
 mod go_version;
 mod host_name;
 mod lists;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -222,8 +221,8 @@ pub(crate) enum LogFormat {
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("cannot read the configuration file {path}", path = path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot use the configuration file {path}", path = path.display())]
+    Refused { path: PathBuf, source: file::Refused },
     #[error("{layer}: {reason}")]
     Invalid { layer: String, reason: String },
     #[error("the default {0} is invalid")]
@@ -244,7 +243,7 @@ impl Config {
         variables: impl Iterator<Item = (String, String)>,
         file: Option<&Path>,
     ) -> Result<Self, Error> {
-        let file = file.or_else(|| Some(Path::new(PLACE)).filter(|path| path.exists()));
+        let file = file.or_else(|| Some(Path::new(PLACE)).filter(|path| file::may_exist(path)));
         let file = file.map_or_else(|| Ok(Options::default()), read_file)?;
         let variables = read_environment(variables)?;
         let given = flags.over(variables).over(file);
@@ -315,9 +314,13 @@ fn or_default<T: FromStr>(
 }
 
 fn read_file(path: &Path) -> Result<Options, Error> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
-    read(File::from_str(&text, FileFormat::Yaml), &path.display().to_string(), go_version::file)
+    let text =
+        file::read(path).map_err(|source| Error::Refused { path: path.to_owned(), source })?;
+    let layer = path.display().to_string();
+    if let Some(reason) = file::bomb(&text) {
+        return Err(Error::Invalid { layer, reason });
+    }
+    read(File::from_str(&text, FileFormat::Yaml), &layer, go_version::file)
 }
 
 fn read_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Options, Error> {

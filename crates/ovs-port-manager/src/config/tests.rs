@@ -114,7 +114,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
         FILE: 'run/it.sock': neither an absolute path nor none for key `control_socket`
         FILE: '9472': neither ADDRESS:PORT, such as 127.0.0.1:9472, nor none for key `http`
         FILE: 'metrics.example:9472': not a host's name: letters, digits, '-' and '_' in parts separated by '.', without port, http:// or patterns, such as metrics.example.org for key `http_hosts`
-        FILE: while parsing a node, did not find expected node content at byte 10 line 2 column 1
+        FILE: not YAML: while parsing a node, did not find expected node content at line 2 column 1
         environment variables OVS_PORT_MANAGER_…: 'loud': not one of error, warn, info, debug, trace for key `log_level`
         environment variables OVS_PORT_MANAGER_…: unknown field `loglevel`, expected one of `docker`, `ovsdb`, `default_bridge`, `default_interface`, `datapath_type`, `mirror_ports`, `port_security`, `image_labels`, `adopt`, `pools`, `policy`, `resync_interval`, `detach_on_exit`, `wait_for_services`, `control_socket`, `control_group`, `http`, `http_hosts`, `log_level`, `log_format`
     "#]].assert_eq(&told);
@@ -124,7 +124,7 @@ fn a_mistake_names_where_it_stands_the_key_and_the_reason() {
 fn a_file_that_is_named_must_exist() {
     let flags = Options::default();
     let error = Config::layered(flags, variables(&[]), Some(Path::new("/no/such"))).unwrap_err();
-    expect!["cannot read the configuration file /no/such: No such file or directory (os error 2)"]
+    expect!["cannot use the configuration file /no/such: No such file or directory (os error 2)"]
         .assert_eq(&crate::error_chain::chain(&error));
 }
 

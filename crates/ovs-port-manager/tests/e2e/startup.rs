@@ -128,3 +128,66 @@ fn a_bad_configuration_names_the_file_the_key_and_the_reason() -> Result<()> {
     ensure!(told.contains("unknown field `default_brigde`"), "{told}");
     Ok(())
 }
+
+#[test]
+fn a_configuration_that_others_could_have_written_is_refused_with_what_to_do() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("config.yaml");
+    let told = || complaint(&mut run(&["--config", &path.display().to_string()]));
+    fs::write(&path, "default_bridge: ovsbr0\n")?;
+    let cases = [
+        (0o666, 0, 0, "mode 0666): sudo chmod o-w "),
+        (0o664, 0, 65534, "mode 0664): sudo chmod g-w "),
+        (
+            0o644,
+            65534,
+            0,
+            "belongs to the user with the id 65534, who could change it: sudo chown root ",
+        ),
+    ];
+    for (mode, user, group, what) in cases {
+        std::os::unix::fs::chown(&path, Some(user), Some(group))?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        let told = told()?;
+        ensure!(told.contains(what) && told.ends_with(&path.display().to_string()), "{told}");
+    }
+    std::os::unix::fs::chown(&path, Some(0), Some(0))?;
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
+    let refused = told()?;
+    ensure!(refused.contains("a folder that leads to it may be changed by others"), "{refused}");
+    // What it says to do helps: the next complaint is of another kind.
+    let (_, remedy) = refused.split_once(": sudo ").context("no remedy")?;
+    ensure!(Command::new("sh").args(["-c", remedy]).status()?.success(), "{remedy}");
+    let told = complaint(&mut run(&[
+        "--config",
+        &path.display().to_string(),
+        "--ovsdb=unix:/nowhere/db.sock",
+    ]))?;
+    ensure!(told.contains("no OVSDB socket at /nowhere/db.sock"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_configuration_without_end_is_not_waited_for_nor_read() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    ensure!(Command::new("mkfifo").arg(at("fifo")).status()?.success());
+    fs::File::create(at("large"))?.set_len(1 << 30)?;
+    let doubled = (1..30).map(|n| format!("a{n}: &a{n} [*a{m}, *a{m}, *a{m}]\n", m = n - 1));
+    fs::write(at("bomb"), format!("a0: &a0 [x]\n{}", doubled.collect::<String>()))?;
+    fs::write(at("deep"), "- ".repeat(1 << 19))?;
+    for (path, what) in [
+        (at("fifo"), "it is no regular file"),
+        (at("large"), "it has more than 1048576 bytes"),
+        (at("bomb"), "its aliases make it too large"),
+        (at("deep"), "nested more than 64 levels deep"),
+        ("/dev/zero".to_owned(), "it is no regular file"),
+        (at("missing"), "No such file or directory"),
+    ] {
+        let mut command = Command::new("timeout");
+        command.args(["10", PROGRAM, "run", "--config", &path]).args(NOTHING_SERVED);
+        let told = complaint(&mut command)?;
+        ensure!(told.contains(what) && told.contains(&path), "{told}");
+    }
+    Ok(())
+}
