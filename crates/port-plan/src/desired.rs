@@ -19,7 +19,9 @@ use crate::registry::{Claim, Conflict, NumberTaken, Registry, Taken};
 use crate::reserved::{self, Reservation};
 use crate::rules::Rules;
 use crate::spec::{PortKey, PortSpec};
+use crate::trunks::Trunks;
 use crate::vlan::Vlan;
+use crate::vlans::Vlans;
 
 /// What a container is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,10 +165,15 @@ fn admit(
     rules: &Rules,
     registry: &mut Registry,
 ) -> Result<PortSpec, Refusal> {
-    rules
-        .policy
-        .judge(container, rules.trust_image_labels, &mut wanted)
-        .map_err(Refusal::Policy)?;
+    let judged = rules.policy.judge(container, rules.trust_image_labels, &wanted);
+    let limited = judged.map_err(Refusal::Policy)?;
+    // A port without VLANs would carry the frames of all (ovs-vswitchd.conf.db(5), Port column `trunks`).
+    if (limited || rules.port_security.contains(&wanted.bridge))
+        && wanted.vlan.is_none()
+        && wanted.trunks.is_empty()
+    {
+        wanted.trunks = Trunks::untagged();
+    }
     if let Some(output) = &wanted.mirror
         && !rules.mirror_ports.contains(output)
     {
@@ -217,10 +224,11 @@ fn assign(
     registry: &mut Registry,
 ) -> Result<Vec<IpNet>, Refusal> {
     let key = PortKey { container: container.id.clone(), interface: wanted.interface.clone() };
+    let vlans = Vlans::of(wanted.vlan, &wanted.trunks, wanted.vlan_mode);
     let claim = |address: &IpNet| Claim::Address {
         bridge: wanted.bridge.clone(),
-        vlan: wanted.vlan,
         address: address.addr(),
+        vlans: vlans.clone(),
     };
     let identity = container.identity(rules.trust_image_labels);
     let identity = format!("{identity} {}", wanted.interface);

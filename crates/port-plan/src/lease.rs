@@ -57,8 +57,8 @@ impl Lease {
 
     /// What it claims.
     pub(crate) fn claim(&self) -> Claim {
-        let (bridge, vlan, address) = (self.bridge.clone(), self.vlan, self.address);
-        Claim::Address { bridge, vlan, address }
+        let (bridge, address) = (self.bridge.clone(), self.address);
+        Claim::Address { bridge, address, vlans: self.vlan.into() }
     }
 }
 

@@ -37,6 +37,7 @@ mod status;
 mod step;
 mod trunks;
 mod vlan;
+mod vlans;
 
 pub use adopt::Difference;
 pub use by_hand::{ByHandPort, clear};
@@ -69,3 +70,4 @@ pub use status::{Backoff, Budget, Readiness};
 pub use step::{HostRepair, LinkRepair, LinkSpec, Step};
 pub use trunks::{InvalidTrunks, InvalidVlanMode, Trunks, VlanMode};
 pub use vlan::{InvalidVlan, Vlan};
+pub use vlans::Vlans;

@@ -14,8 +14,8 @@ use crate::labels::{Addressing, Wanted};
 use crate::link_name::LinkName;
 use crate::mac::{MacAddress, MacPrefix};
 use crate::provenance::ImageUnknown;
-use crate::trunks::{Trunks, VlanMode};
-use crate::vlan::Vlan;
+use crate::trunks::Trunks;
+use crate::vlans;
 
 /// The rules, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,24 +120,21 @@ impl AddressLimit {
 }
 
 impl Policy {
-    /// Judges what an interface wants, and narrows it where a rule limits VLANs: a port without any would
-    /// carry the frames of all (ovs-vswitchd.conf.db(5), Port column `trunks`).
+    /// Judges what an interface wants; returns whether the rule limits its VLANs.
     pub(crate) fn judge(
         &self,
         container: &Container,
         trust_image_labels: bool,
-        wanted: &mut Wanted,
-    ) -> Result<(), Denial> {
+        wanted: &Wanted,
+    ) -> Result<bool, Denial> {
         if self.0.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let rule = self.rule(container, trust_image_labels)?;
-        rule.forbidden(wanted)
-            .map_or(Ok(()), |what| Err(Denial::Beyond { rule: rule.name.clone(), what }))?;
-        if rule.vlans.is_some() && wanted.vlan.is_none() && wanted.trunks.is_empty() {
-            wanted.trunks = Trunks::untagged();
+        match rule.forbidden(wanted) {
+            Some(what) => Err(Denial::Beyond { rule: rule.name.clone(), what }),
+            None => Ok(rule.vlans.is_some()),
         }
-        Ok(())
     }
 }
 
@@ -189,7 +186,8 @@ impl Rule {
         });
         let vlan = || {
             let allowed = self.vlans.as_ref()?;
-            vlans(wanted).into_iter().find(|vlan| !allowed.contains(*vlan)).map(Forbidden::Vlan)
+            let sent = vlans::sent(wanted.vlan, &wanted.trunks, wanted.vlan_mode);
+            sent.into_iter().find(|vlan| !allowed.contains(*vlan)).map(Forbidden::Vlan)
         };
         let address = || self.addresses.as_ref()?.forbidden(&wanted.addressing);
         let mac = || {
@@ -198,22 +196,6 @@ impl Rule {
             (!within).then_some(Forbidden::Mac(mac))
         };
         bridge.or_else(vlan).or_else(address).or_else(mac)
-    }
-}
-
-/// The VLANs that a port can send into; 0 is untagged.
-fn vlans(wanted: &Wanted) -> Vec<u16> {
-    let tag = wanted.vlan.map(Vlan::get);
-    match wanted.vlan_mode {
-        // Its customers' tags stay inside the one VLAN.
-        Some(VlanMode::Access | VlanMode::Dot1qTunnel) => tag.into_iter().collect(),
-        None | Some(VlanMode::Trunk | VlanMode::NativeTagged | VlanMode::NativeUntagged) => {
-            let mut vlans: Vec<_> = tag.into_iter().chain(wanted.trunks.iter()).collect();
-            if vlans.is_empty() {
-                vlans.push(0);
-            }
-            vlans
-        }
     }
 }
 

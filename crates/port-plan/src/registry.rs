@@ -14,21 +14,23 @@ use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::numbers::Numbers;
 use crate::observed::ObservedPort;
+use crate::port_config::PortConfig;
 use crate::reserved::Reserved;
 use crate::spec::{PortKey, PortSpec};
 use crate::vlan::Vlan;
+use crate::vlans::Vlans;
 
 /// Something that one interface alone may have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// An address on a bridge, in a VLAN.
+    /// An address on a bridge, in each VLAN that the port reaches. One interface alone may have it in any of them.
     Address {
         /// The bridge.
         bridge: LinkName,
-        /// The port's VLAN; untagged if `None`.
-        vlan: Option<Vlan>,
         /// The address.
         address: IpAddr,
+        /// The VLANs.
+        vlans: Vlans,
     },
     /// A MAC address on a bridge.
     Mac {
@@ -106,8 +108,8 @@ pub struct Registry {
 enum Awaited {
     /// This.
     Claim(Claim),
-    /// Any address of a bridge and VLAN.
-    Address(LinkName, Option<Vlan>),
+    /// Any address of a bridge in these VLANs.
+    Address(LinkName, Vlans),
 }
 
 impl Registry {
@@ -132,7 +134,7 @@ impl Registry {
     pub fn learn(&mut self, port: &ObservedPort, container_name: &str) {
         let addresses = port.config.addresses.iter().map(ipnet::IpNet::addr);
         let own = (port.config.mac, port.config.ofport_request);
-        let claims = claims(&port.bridge, port.config.tag, addresses, own);
+        let claims = claims(&port.bridge, &port.config, addresses, own);
         let holder = Holder { key: port.key.clone(), container_name: container_name.into() };
         if let (Some(start), Some(mac)) = (&port.start, port.config.kept_mac) {
             self.kept_macs.insert(port.key.clone(), (start.clone(), mac));
@@ -195,13 +197,8 @@ impl Registry {
             return Err(Taken::Number(NumberTaken { bridge, number, port }));
         }
         let claims = claims_of(spec);
-        let taken =
-            |claim: &&Claim| self.holder(claim).is_some_and(|holder| holder.key != spec.key);
-        if let Some(claim) = claims.iter().find(taken)
-            && let Some(holder) = self.holder(claim)
-        {
-            let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
-            self.wait(Awaited::Claim(claim.clone()), &spec.key.container);
+        if let Some(conflict) = claims.iter().find_map(|claim| self.conflict(claim, &spec.key)) {
+            self.wait(Awaited::Claim(conflict.claim.clone()), &spec.key.container);
             return Err(Taken::Held(conflict));
         }
         let holder = Holder { key: spec.key.clone(), container_name: spec.container_name.clone() };
@@ -221,8 +218,7 @@ impl Registry {
     /// Who holds it.
     pub(crate) fn keep_mac(&mut self, spec: &PortSpec, mac: MacAddress) -> Result<(), Conflict> {
         let claim = Claim::Mac { bridge: spec.bridge.clone(), mac };
-        if let Some(holder) = self.holder(&claim).filter(|holder| holder.key != spec.key) {
-            let conflict = Conflict { claim: claim.clone(), holder: holder.clone() };
+        if let Some(conflict) = self.conflict(&claim, &spec.key) {
             self.wait(Awaited::Claim(claim), &spec.key.container);
             return Err(conflict);
         }
@@ -252,12 +248,13 @@ impl Registry {
 
     /// Whether somebody else than this interface has something.
     pub(crate) fn is_taken(&self, claim: &Claim, key: &PortKey) -> bool {
-        self.holder(claim).map_or(self.reserved.has(claim), |holder| holder.key != *key)
+        self.conflict(claim, key).is_some()
+            || !self.holds(claim, key) && self.reserved.why(claim).is_some()
     }
 
-    /// Whether this interface holds something.
+    /// Whether this interface holds something, and nobody else any part of it.
     pub(crate) fn holds(&self, claim: &Claim, key: &PortKey) -> bool {
-        self.holder(claim).is_some_and(|holder| holder.key == *key)
+        self.conflict(claim, key).is_none() && self.overlapping(claim).next().is_some()
     }
 
     /// The MAC address that an interface holds on a bridge.
@@ -275,7 +272,7 @@ impl Registry {
         vlan: Option<Vlan>,
         container: &ContainerId,
     ) {
-        self.wait(Awaited::Address(bridge.clone(), vlan), container);
+        self.wait(Awaited::Address(bridge.clone(), vlan.into()), container);
     }
 
     fn wait(&mut self, awaited: Awaited, container: &ContainerId) {
@@ -309,19 +306,32 @@ impl Registry {
         freed: impl Iterator<Item = Claim>,
     ) -> Vec<ContainerId> {
         let mut woken = Vec::new();
-        let any = |claim: &Claim| match claim {
-            Claim::Address { bridge, vlan, .. } => Some(Awaited::Address(bridge.clone(), *vlan)),
-            Claim::Mac { .. } | Claim::Number { .. } => None,
-        };
-        let freed = freed.flat_map(|claim| [any(&claim), Some(Awaited::Claim(claim))]);
-        for awaited in freed.flatten() {
-            for waiter in self.waiting.remove(&awaited).unwrap_or_default() {
-                if waiter != *container && !woken.contains(&waiter) {
-                    woken.push(waiter);
+        for claim in freed {
+            for awaited in self.awaited(&claim) {
+                for waiter in self.waiting.remove(&awaited).unwrap_or_default() {
+                    if waiter != *container && !woken.contains(&waiter) {
+                        woken.push(waiter);
+                    }
                 }
             }
         }
         woken
+    }
+
+    /// What those wait for who may have this now.
+    fn awaited(&self, freed: &Claim) -> Vec<Awaited> {
+        let mut awaited = Vec::new();
+        if let Claim::Address { bridge, vlans, .. } = freed {
+            let first = Awaited::Address(bridge.clone(), Vlans::FIRST);
+            let of_bridge = self.waiting.range(first..).map_while(|(awaited, _)| match awaited {
+                Awaited::Address(on, of) if on == bridge => Some((awaited, of)),
+                Awaited::Address(..) | Awaited::Claim(_) => None,
+            });
+            awaited
+                .extend(of_bridge.filter(|(_, of)| of.overlap(vlans)).map(|(one, _)| one.clone()));
+        }
+        awaited.push(Awaited::Claim(freed.clone()));
+        awaited
     }
 
     /// A container has ended and waits for nothing any more.
@@ -333,8 +343,18 @@ impl Registry {
         });
     }
 
-    fn holder(&self, claim: &Claim) -> Option<&Holder> {
-        self.holders.get(claim).or_else(|| self.leases.get(claim))
+    /// What somebody else than this interface holds of a claim.
+    fn conflict(&self, claim: &Claim, key: &PortKey) -> Option<Conflict> {
+        let (claim, holder) = self.overlapping(claim).find(|(_, holder)| holder.key != *key)?;
+        Some(Conflict { claim: claim.clone(), holder: holder.clone() })
+    }
+
+    /// All that is held of a claim, and by whom.
+    fn overlapping<'a>(
+        &'a self,
+        claim: &'a Claim,
+    ) -> impl Iterator<Item = (&'a Claim, &'a Holder)> {
+        claim.overlapping(&self.holders).chain(claim.overlapping(&self.leases))
     }
 }
 
@@ -342,19 +362,55 @@ impl Registry {
 pub(crate) fn claims_of(spec: &PortSpec) -> Vec<Claim> {
     let addresses = spec.addresses.iter().map(ipnet::IpNet::addr);
     let own = (Some(spec.mac), spec.config.ofport_request);
-    claims(&spec.bridge, spec.config.tag, addresses, own)
+    claims(&spec.bridge, &spec.config, addresses, own)
 }
 
 fn claims(
     bridge: &LinkName,
-    vlan: Option<Vlan>,
+    config: &PortConfig,
     addresses: impl Iterator<Item = IpAddr>,
     (mac, number): (Option<MacAddress>, Option<u16>),
 ) -> Vec<Claim> {
-    let address = |address| Claim::Address { bridge: bridge.clone(), vlan, address };
+    let vlans = Vlans::of(config.tag, &config.trunks, config.vlan_mode);
+    let address =
+        |address| Claim::Address { bridge: bridge.clone(), address, vlans: vlans.clone() };
     let mac = mac.map(|mac| Claim::Mac { bridge: bridge.clone(), mac });
     let number = number.map(|number| Claim::Number { bridge: bridge.clone(), number });
     addresses.map(address).chain(mac).chain(number).collect()
+}
+
+impl Claim {
+    /// What there is of this in a map: the same, or of an address what reaches one of its VLANs.
+    pub(crate) fn overlapping<'a, T>(
+        &'a self,
+        all: &'a BTreeMap<Self, T>,
+    ) -> impl Iterator<Item = (&'a Self, &'a T)> {
+        let akin = all.range(self.first()..).take_while(|(other, _)| self.is_akin(other));
+        akin.filter(|(other, _)| self.overlaps(other))
+    }
+
+    /// The first in order of those that may overlap.
+    fn first(&self) -> Self {
+        let mut first = self.clone();
+        if let Self::Address { vlans, .. } = &mut first {
+            *vlans = Vlans::FIRST;
+        }
+        first
+    }
+
+    /// Whether they differ in their VLANs at most.
+    fn is_akin(&self, other: &Self) -> bool {
+        self.first() == other.first()
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address { vlans, .. }, Self::Address { vlans: others, .. }) => {
+                vlans.overlap(others)
+            }
+            _ => self == other,
+        }
+    }
 }
 
 impl fmt::Display for NumberTaken {
@@ -375,10 +431,7 @@ impl fmt::Display for Conflict {
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address { bridge, vlan: Some(vlan), address } => {
-                write!(f, "{address} on {bridge}, VLAN {vlan},")
-            }
-            Self::Address { bridge, vlan: None, address } => write!(f, "{address} on {bridge}"),
+            Self::Address { bridge, address, vlans } => write!(f, "{address} on {bridge}{vlans}"),
             Self::Mac { bridge, mac } => write!(f, "MAC address {mac} on {bridge}"),
             Self::Number { bridge, number } => write!(f, "OpenFlow number {number} on {bridge}"),
         }

@@ -16,6 +16,7 @@ use crate::registry::{Claim, Registry};
 use crate::rules::Rules;
 use crate::spec::PortSpec;
 use crate::vlan::Vlan;
+use crate::vlans::Vlans;
 
 /// What the host has on the bridges, by its own interfaces there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -86,7 +87,8 @@ impl Reserved {
     }
 
     fn add(&mut self, bridge: &LinkName, vlan: Option<Vlan>, link: &HostLink) {
-        let address = |address| Claim::Address { bridge: bridge.clone(), vlan, address };
+        let address =
+            |address| Claim::Address { bridge: bridge.clone(), address, vlans: vlan.into() };
         for net in &link.addresses {
             for special in subnet(*net) {
                 self.0.entry(address(special)).or_insert(Why::Subnet(net.trunc()));
@@ -100,12 +102,13 @@ impl Reserved {
 
     /// Whether all of it is the host's in another list, too.
     pub(crate) fn is_within(&self, other: &Self) -> bool {
-        self.0.keys().all(|claim| other.has(claim))
+        self.0.keys().all(|claim| other.0.contains_key(claim))
     }
 
-    /// Whether the host has something.
-    pub(crate) fn has(&self, claim: &Claim) -> bool {
-        self.0.contains_key(claim)
+    /// Why a claim, or a part of it, is the host's, if it is.
+    pub(crate) fn why<'a>(&'a self, claim: &'a Claim) -> Option<&'a Why> {
+        let overlapping = claim.overlapping(&self.0).next();
+        overlapping.map(|(_, why)| why)
     }
 }
 
@@ -120,20 +123,21 @@ pub(crate) fn reservation(
     registry: &Registry,
 ) -> Option<Reservation> {
     let pools = rules.pools.iter();
-    let pools = pools.filter(|pool| pool.bridge == spec.bridge && pool.vlan == spec.config.tag);
+    let pools = pools.filter(|pool| pool.bridge == spec.bridge);
     let trust = rules.trust_image_labels;
-    let of_pool = |address: IpAddr| {
-        let why = pools.clone().find_map(|pool| pool.reserves(address))?;
+    let of_pool = |address: IpAddr, vlans: &Vlans| {
+        let mut reached = pools.clone().filter(|pool| vlans.contains(pool.vlan));
+        let why = reached.find_map(|pool| pool.reserves(address))?;
         let named = || rules.policy.names(container, trust, address);
         (!matches!(why, Why::Gateway(_)) || !named()).then_some(why)
     };
     crate::registry::claims_of(spec).into_iter().find_map(|claim| {
         let configured = match &claim {
-            Claim::Address { address, .. } => of_pool(*address),
-            _ => None,
+            Claim::Address { address, vlans, .. } => of_pool(*address, vlans),
+            Claim::Mac { .. } | Claim::Number { .. } => None,
         };
         let host = || {
-            let why = registry.reserved().0.get(&claim)?;
+            let why = registry.reserved().why(&claim)?;
             (!registry.holds(&claim, &spec.key)).then(|| why.clone())
         };
         let why = configured.or_else(host)?;
@@ -218,10 +222,10 @@ mod tests {
             10.0.0.0 on ovsbr0 is the network's or the broadcast address of 10.0.0.0/24
             10.0.0.1 on ovsbr0 is that of the host's interface ovsbr0
             10.0.0.255 on ovsbr0 is the network's or the broadcast address of 10.0.0.0/24
-            fe80:: on ovsbr0 is the network's or the broadcast address of fe80::/64
-            fe80::1 on ovsbr0 is that of the host's interface ovsbr0
             10.10.0.1 on ovsbr0, VLAN 10, is that of the host's interface vlan10
             10.20.0.1 on ovsbr0, VLAN 20, is that of the host's interface ovsbr0.20
+            fe80:: on ovsbr0 is the network's or the broadcast address of fe80::/64
+            fe80::1 on ovsbr0 is that of the host's interface ovsbr0
             MAC address 02:00:00:00:00:01 on ovsbr0 is that of the host's interface ovsbr0
         "#]]
         .assert_eq(&text(&reserved));
@@ -280,6 +284,8 @@ mod tests {
             10.0.0.0 on ovsbr0 is the network's or the broadcast address of 10.0.0.0/24; choose another one
             10.0.0.9/24
         "#]].assert_eq(&told);
+        let trunk = |trunks| [("ovs.ip_address", "10.0.0.254/24"), ("ovs.trunks", trunks)];
+        assert!(ask(&mut registry, &rules, &trunk("0,7")).contains("is the gateway"));
         // In another VLAN they are other addresses.
         let labels = [("ovs.ip_address", "10.0.0.254/24"), ("ovs.vlan", "7")];
         assert_eq!(ask(&mut registry, &rules, &labels), "10.0.0.254/24");
@@ -322,6 +328,13 @@ mod tests {
         );
         registry.forget();
         assert!(ask(&mut registry, &rules, &address).contains("is that of the host's"));
+
+        let vlan = link("vlan10", &["10.10.0.1/24"]);
+        registry.reserve(Reserved::of(&[port("vlan10", Some("10"))], &[vlan]));
+        let trunk = |trunks| [("ovs.ip_address", "10.10.0.1/24"), ("ovs.trunks", trunks)];
+        let refused = ask(&mut registry, &rules, &trunk("5-15"));
+        assert!(refused.starts_with("10.10.0.1 on ovsbr0, VLANs 0,5-15, is that of"), "{refused}");
+        assert_eq!(ask(&mut registry, &rules, &trunk("11-15")), "10.10.0.1/24");
 
         let mut registry = Registry::default();
         assert_eq!(ask(&mut registry, &rules, &address), "10.0.0.1/24");

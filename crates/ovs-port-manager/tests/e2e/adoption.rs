@@ -77,23 +77,48 @@ fn ovs_docker_port(lab: &Lab, container: &str, flags: &[&str]) -> Result<String>
     new.map(str::to_owned).context("no new port")
 }
 
-/// Pings for six seconds, one every 10 ms; returns when the first is answered.
-fn long_pings(lab: &Lab, from: &str, to: &str) -> Result<Daemon> {
-    let args = ["exec", from, "ping", "-i", "0.01", "-c", "600", "-W", "1", to];
-    let pings =
-        lab.spawn(Path::new("docker"), &args, &[("DOCKER_HOST", &lab.docker_endpoint())])?;
-    pings.wait_log("bytes from", PATIENCE)?;
-    Ok(pings)
+/// Pings every 10 ms, until they are ended.
+struct Pings {
+    from: String,
+    /// A file in the container whose existence ends them.
+    end: String,
+    process: Daemon,
 }
 
-/// Waits for the end of pings, all of which must still be under way.
-fn ensure_none_lost(all: &[Daemon]) -> Result<()> {
-    for pings in all {
-        ensure!(pings.is_running()?, "they have ended before what was to be seen");
+impl Pings {
+    /// Begins; returns when the first is answered.
+    fn begin(lab: &Lab, from: &str, to: &str) -> Result<Self> {
+        let end = format!("/end-of-pings-to-{to}");
+        let script = format!("until [ -e {end} ]; do ping -i 0.01 -c 100 -W 1 {to}; done");
+        let args = ["exec", from, "sh", "-c", &script];
+        let docker = [("DOCKER_HOST", lab.docker_endpoint())];
+        let docker = docker.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let process = lab.spawn(Path::new("docker"), &args, &docker)?;
+        process.wait_log("bytes from", PATIENCE)?;
+        Ok(Self { from: from.to_owned(), end, process })
     }
+
+    /// Ends them; how many were not answered, and what ping printed.
+    fn lost(self, lab: &Lab) -> Result<(u32, String)> {
+        ensure!(self.process.is_running()?, "{}", self.process.log());
+        lab.exec(&self.from, &["touch", &self.end])?;
+        self.process.wait_exit(PATIENCE)?;
+        let log = self.process.log();
+        let mut lost = None;
+        for series in log.lines().filter(|line| line.contains("packet loss")) {
+            let mut numbers = series.split(' ').filter_map(|word| word.parse::<u32>().ok());
+            let (sent, received) = (numbers.next(), numbers.next());
+            let (sent, received) = sent.zip(received).with_context(|| series.to_owned())?;
+            *lost.get_or_insert(0) += sent - received;
+        }
+        Ok((lost.context("no series has ended")?, log))
+    }
+}
+
+fn ensure_none_lost(lab: &Lab, all: impl IntoIterator<Item = Pings>) -> Result<()> {
     for pings in all {
-        pings.wait_exit(PATIENCE)?;
-        ensure!(pings.log().contains(" 0% packet loss"), "{}", pings.log());
+        let (lost, log) = pings.lost(lab)?;
+        ensure!(lost == 0, "{log}");
     }
     Ok(())
 }
@@ -144,11 +169,11 @@ fn ports_of_ovs_docker_are_taken_over_and_no_packet_is_lost() -> Result<()> {
     let macs = ["one", "two", "three"].map(|name| mac(&lab, name, "eth1"));
     let ofports = ports.each_ref().map(|port| lab.vsctl(&["get", "interface", port, "ofport"]));
 
-    let pings = [long_pings(&lab, "one", "10.0.0.2")?, long_pings(&lab, "two", "10.0.0.3")?];
+    let pings = [Pings::begin(&lab, "one", "10.0.0.2")?, Pings::begin(&lab, "two", "10.0.0.3")?];
     let daemon = start_daemon_with(&lab, &[ADOPT])?;
     let names = ports.each_ref().map(String::as_str);
     wait_ours(&lab, &names)?;
-    ensure_none_lost(&pings)?;
+    ensure_none_lost(&lab, pings)?;
     ensure!(log_of_steps(&daemon).is_empty(), "{}", daemon.log());
 
     let facts = [("one", &one), ("two", &two), ("three", &three)];
@@ -207,11 +232,11 @@ fn ports_of_the_go_version_are_taken_over_and_no_packet_is_lost() -> Result<()> 
         reach(&lab, "c1", &format!("10.0.0.{number}"))?;
     }
     let before = mac(&lab, "c1", "eth1")?;
-    let pings = (2..=7).map(|to| long_pings(&lab, "c1", &format!("10.0.0.{to}")));
+    let pings = (2..=7).map(|to| Pings::begin(&lab, "c1", &format!("10.0.0.{to}")));
     let pings = pings.collect::<Result<Vec<_>>>()?;
     let daemon = start_daemon_with(&lab, &[ADOPT])?;
     wait_ours(&lab, &ports.iter().map(String::as_str).collect::<Vec<_>>())?;
-    ensure_none_lost(&pings)?;
+    ensure_none_lost(&lab, pings)?;
     reach(&lab, "c1", "10.0.0.8")?;
     ensure!(lab.vsctl(&["get", "port", &ports[7], "tag"])? == "100", "the label asks for it");
     ensure!(log_of_steps(&daemon).is_empty(), "{}", daemon.log());
@@ -219,10 +244,10 @@ fn ports_of_the_go_version_are_taken_over_and_no_packet_is_lost() -> Result<()> 
     // Whoever comes after this instance keeps them as they are.
     daemon.kill9()?;
     drop(daemon);
-    let pings = [long_pings(&lab, "c1", "10.0.0.2")?];
+    let pings = [Pings::begin(&lab, "c1", "10.0.0.2")?];
     let daemon = start_daemon(&lab)?;
     daemon.wait_log("looking at all labelled containers containers=8", PATIENCE)?;
-    ensure_none_lost(&pings)?;
+    ensure_none_lost(&lab, pings)?;
     ensure!(mac(&lab, "c1", "eth1")? == before);
     ensure!(log_of_steps(&daemon).is_empty(), "{}", daemon.log());
     Ok(())
@@ -269,7 +294,7 @@ fn whatever_it_dies_after_the_ports_stay_and_the_next_one_takes_them_over() -> R
     let first = go_port(&lab, &one, "ovsbr0", "eth1", "10.0.0.1/24", None)?;
     let second = go_port(&lab, &two, "ovsbr0", "eth1", "10.0.0.2/24", None)?;
     reach(&lab, "one", "10.0.0.2")?;
-    let pings = [long_pings(&lab, "one", "10.0.0.2")?];
+    let pings = [Pings::begin(&lab, "one", "10.0.0.2")?];
     for boundary in 1..=4 {
         let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
         let args = ["run", ADOPT, "--docker", &docker, "--ovsdb", &ovsdb];
@@ -280,7 +305,7 @@ fn whatever_it_dies_after_the_ports_stay_and_the_next_one_takes_them_over() -> R
     }
     let _daemon = start_daemon_with(&lab, &[ADOPT])?;
     wait_ours(&lab, &[&first, &second])?;
-    ensure_none_lost(&pings)?;
+    ensure_none_lost(&lab, pings)?;
     for name in ["one", "two"] {
         wait_for("its MTU", PATIENCE, || {
             Ok((stage::interface(&lab, name, "eth1")?["mtu"] == 1400).then_some(()))
@@ -369,13 +394,13 @@ fn a_port_that_is_taken_over_at_sighup_gets_the_flow_rules_of_its_bridge() -> Re
     daemon.wait_log("set adopt: true to take it over as it is", PATIENCE)?;
     ensure!(our_ports(&lab)?.is_empty());
 
-    let pings = [long_pings(&lab, "one", "10.0.0.2")?];
+    let pings = [Pings::begin(&lab, "one", "10.0.0.2")?];
     fs::write(&file, "port_security: [ovsbr0]\nadopt: true\n")?;
     daemon.signal(Signal::HUP)?;
     let ports = lab.vsctl(&["list-ports", "ovsbr0"])?;
     wait_ours(&lab, &ports.lines().collect::<Vec<_>>())?;
     wait_for("the other address to be dropped", PATIENCE, || Ok(spoof().is_err().then_some(())))?;
-    ensure_none_lost(&pings)?;
+    ensure_none_lost(&lab, pings)?;
     let status = told(&lab, &["status"])?;
     ensure!(status.matches(" ready ").count() == 2, "{status}");
     Ok(())
@@ -390,18 +415,15 @@ fn a_mac_address_that_a_label_asks_for_is_announced_when_the_port_is_taken_over(
     let port = ovs_docker_port(&lab, "web", &["--ipaddress=10.0.0.1/24"])?;
     ovs_docker_port(&lab, "peer", &["--ipaddress=10.0.0.2/24"])?;
     reach(&lab, "peer", "10.0.0.1")?;
-    let pings = long_pings(&lab, "peer", "10.0.0.1")?;
+    let pings = Pings::begin(&lab, "peer", "10.0.0.1")?;
     let _daemon = start_daemon_with(&lab, &[ADOPT])?;
     wait_ours(&lab, &[&port])?;
     wait_for("the label's MAC address", PATIENCE, || {
         Ok((mac(&lab, "web", "eth1")? == wanted).then_some(()))
     })?;
-    ensure!(pings.is_running()?, "they have ended before what was to be seen");
-    pings.wait_exit(PATIENCE)?;
-    let log = pings.log();
-    let lost = 600 - log.matches("bytes from").count();
+    let (lost, log) = pings.lost(&lab)?;
     // The kernel would find out after seconds by itself.
-    ensure!(lost < 100, "{lost} of 600 lost");
+    ensure!(lost < 100, "{lost} lost: {log}");
     let neighbours = lab.container_ip_json("peer", &["neigh", "show", "10.0.0.1"])?;
     ensure!(neighbours.to_string().contains(wanted), "{neighbours}");
     Ok(())

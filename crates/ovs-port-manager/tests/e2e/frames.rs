@@ -80,6 +80,12 @@ pub(crate) fn arp(mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// A frame with a tag (IEEE 802.1Q).
+pub(crate) fn tagged(frame: &[u8], vlan: u16) -> Vec<u8> {
+    let (addresses, rest) = frame.split_at(12);
+    [addresses, &0x8100_u16.to_be_bytes(), &vlan.to_be_bytes(), rest].concat()
+}
+
 /// An IPv6 packet to all nodes.
 pub(crate) fn ipv6(mac: [u8; 6], from: Ipv6Addr, next_header: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = ethernet([0x33, 0x33, 0, 0, 0, 1], mac, 0x86dd);

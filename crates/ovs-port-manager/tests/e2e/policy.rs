@@ -142,6 +142,34 @@ fn what_the_host_and_the_configuration_have_is_refused_and_the_hosts_is_granted_
 }
 
 #[test]
+fn a_trunk_gets_no_address_that_somebody_has_in_one_of_its_vlans() -> Result<()> {
+    let (lab, daemon) = start(
+        "port_security: [ovsbr0]\npools:\n  - vlan: 9\n    prefix: 10.9.0.0/24\n    gateway: 10.9.0.1\n",
+    )?;
+    let tag = ["tag=7", "--", "set", "interface", "vlan7", "type=internal"];
+    lab.vsctl(&[&["add-port", "ovsbr0", "vlan7"], tag.as_slice()].concat())?;
+    lab.run("ip", &["addr", "add", "10.7.0.1/24", "dev", "vlan7"])?;
+    let address = |address| ("ovs.ip_address", address);
+    let neighbour = [address("10.8.0.5/24"), ("ovs.vlan", "8")];
+    let neighbour = lab.run_container("neighbour", &neighbour)?;
+    wait_ready(&lab, &neighbour)?;
+
+    let trunk = ("ovs.trunks", "0,5-10");
+    let host = "10.7.0.1 on ovsbr0, VLANs 0,5-10, is that of the host's interface vlan7";
+    wait_for("the daemon to know of the address", PATIENCE, || {
+        let _ = lab.docker(&["rm", "-f", "host"]);
+        Ok(refused(&lab, &daemon, "host", &[address("10.7.0.1/24"), trunk], host).ok())
+    })?;
+    let gateway = "is the gateway of the configuration's pool 10.9.0.0/24";
+    refused(&lab, &daemon, "gateway", &[address("10.9.0.1/24"), trunk], gateway)?;
+    let held = "10.8.0.5 on ovsbr0, VLAN 8, is held by eth1 of container neighbour";
+    refused(&lab, &daemon, "twin", &[address("10.8.0.5/24"), trunk], held)?;
+    lab.docker(&["rm", "-f", "neighbour"])?;
+    let twin = lab.docker(&["inspect", "--format={{.Id}}", "twin"])?;
+    wait_ready(&lab, twin.trim()).map(drop)
+}
+
+#[test]
 fn compose_labels_of_an_image_make_no_project() -> Result<()> {
     let (lab, daemon) = start("policy:\n  - rule: shop\n    compose_project: shop\n")?;
     lab.docker(&["create", "--name", "template", lab::IMAGE])?;

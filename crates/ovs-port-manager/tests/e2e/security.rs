@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use lab::{Lab, Signal, wait_for};
 
+use crate::frames;
 use crate::stage::{self, PATIENCE, ping, reach, wait_gone, wait_ready};
 
 const SECURED: [&str; 2] = ["--port-security", "ovsbr0"];
@@ -96,6 +97,43 @@ fn an_arp_answer_for_another_address_does_not_reach_its_peers() -> Result<()> {
     let neighbours = ip(&lab, "peer", "neighbour show 10.0.0.9")?;
     ensure!(!neighbours.contains("lladdr"), "{neighbours}");
     reach(&lab, "peer", "10.0.0.3")
+}
+
+#[test]
+fn a_port_without_vlans_sends_into_none_and_a_trunk_into_its_own() -> Result<()> {
+    let (lab, _daemon) = stage::start_with(&SECURED)?;
+    let address = |address| ("ovs.ip_address", address);
+    for (name, labels) in [
+        ("untagged", &[address("10.0.0.1/24")] as &[_]),
+        ("trunk", &[address("10.0.0.2/24"), ("ovs.trunks", "7,9")]),
+        ("peer", &[address("10.0.0.3/24"), ("ovs.vlan", "7")]),
+        ("other", &[address("10.0.0.3/24"), ("ovs.vlan", "8")]),
+    ] {
+        let id = lab.run_container(name, labels)?;
+        wait_ready(&lab, &id)?;
+    }
+    let (peer, other) =
+        (frames::listen(&lab, "peer", "arp")?, frames::listen(&lab, "other", "arp")?);
+    let ask = |from: &str, own: u8, target: u8| {
+        let mac = frames::mac(&lab, from)?;
+        let frame = frames::arp(mac, [10, 0, 0, own].into(), [10, 9, 9, target].into());
+        frames::send(&lab, from, &[7, 8].map(|vlan| frames::tagged(&frame, vlan)))
+    };
+    ask("untagged", 1, 1)?;
+    wait_for("the trunk's frame", PATIENCE, || {
+        ask("trunk", 2, 2)?;
+        Ok(peer.log().contains("who-has 10.9.9.2").then_some(()))
+    })?;
+    // What the other one would hear goes first through the same queues.
+    ask("untagged", 1, 1)?;
+    let seen = peer.log().matches("who-has 10.9.9.2").count();
+    wait_for("one more", PATIENCE, || {
+        ask("trunk", 2, 2)?;
+        Ok((peer.log().matches("who-has 10.9.9.2").count() > seen).then_some(()))
+    })?;
+    ensure!(!peer.log().contains("who-has 10.9.9.1"), "{}", peer.log());
+    ensure!(!other.log().contains("who-has"), "{}", other.log());
+    Ok(())
 }
 
 #[test]

@@ -646,6 +646,10 @@ impl World {
                     true => flows.remove(port),
                     false => flows.insert(port.clone(), PortFlows::InForce(rules.clone())),
                 };
+                let link = links.iter_mut().find(|link| link.name == *port);
+                if let Some(state) = link.and_then(|link| link.state.as_mut()) {
+                    state.up = true;
+                }
             }
             Step::DelPort { bridge: _, port } => {
                 flows.remove(port);

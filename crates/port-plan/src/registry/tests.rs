@@ -132,6 +132,49 @@ fn the_same_address_elsewhere_is_another_one() {
 }
 
 #[test]
+fn an_address_is_one_holders_in_every_vlan_that_its_port_reaches() {
+    let mut registry = Registry::default();
+    let address = ("ovs.ip_address", "10.0.0.1/24");
+    let trunk = [address, ("ovs.trunks", "7,10-12")];
+    let native =
+        [address, ("ovs.vlan", "5"), ("ovs.trunks", "11"), ("ovs.vlan_mode", "native-tagged")];
+    let access = |vlan| [address, ("ovs.vlan", vlan)];
+    assert_eq!(ask(&mut registry, 1, &access("7")), "10.0.0.1/24");
+    let told = ask(&mut registry, 2, &trunk);
+    assert!(
+        told.contains("10.0.0.1 on ovsbr0, VLAN 7, is held by eth1 of container web1"),
+        "{told}"
+    );
+    assert_eq!(ask(&mut registry, 3, &access("6")), "10.0.0.1/24", "no trunk reaches that");
+    assert_eq!(ask(&mut registry, 4, &native), "10.0.0.1/24", "nor that");
+    assert_eq!(stop(&mut registry, 1), ["2"]);
+    let told = ask(&mut registry, 2, &trunk);
+    assert!(told.contains("10.0.0.1 on ovsbr0, VLANs 5,11, is held by eth1 of container web4"));
+    assert_eq!(stop(&mut registry, 4), ["2"]);
+    assert_eq!(ask(&mut registry, 2, &trunk), "10.0.0.1/24");
+    let told = ask(&mut registry, 1, &access("7"));
+    assert!(
+        told.contains("10.0.0.1 on ovsbr0, VLANs 0,7,10-12, is held by eth1 of container web2"),
+        "{told}"
+    );
+    assert!(ask(&mut registry, 4, &native).contains("web2"));
+    assert!(ask(&mut registry, 5, &[address]).contains("web2"), "its own untagged frames");
+    assert_eq!(stop(&mut registry, 2), ["1", "4", "5"], "all of them waited for the same");
+}
+
+#[test]
+fn a_trunk_that_frees_its_address_wakes_those_who_wait_for_any_of_a_pool_that_it_reached() {
+    let mut registry = Registry::default();
+    let trunk = [("ovs.ip_address", "10.7.0.1/24,fd07::1/64"), ("ovs.trunks", "3,7")];
+    let auto = [("ovs.ip_address", "auto"), ("ovs.vlan", "7")];
+    assert!(!ask(&mut registry, 1, &trunk).contains("eth1"));
+    assert_eq!(ask(&mut registry, 2, &auto), "10.7.0.2/24 fd07::2/64", "what it has is not given");
+    assert!(ask(&mut registry, 3, &auto).contains("are taken"));
+    assert_eq!(stop(&mut registry, 1), ["3"]);
+    assert_eq!(ask(&mut registry, 3, &auto), "10.7.0.1/24 fd07::1/64");
+}
+
+#[test]
 fn a_mac_address_is_one_holders_on_the_whole_bridge() {
     let mut registry = Registry::default();
     let mac = ("ovs.mac_address", "02:00:00:00:00:01");
