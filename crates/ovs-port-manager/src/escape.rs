@@ -8,20 +8,33 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Whether a character is not to reach a terminal or a log as it is: control characters, the separators of lines and
-/// paragraphs, and marks and overrides of direction (Unicode Standard Annex 9).
+/// paragraphs, marks and overrides of direction (Unicode Standard Annex 9), and what cannot be seen, so that two names that
+/// look the same are the same (`Default_Ignorable_Code_Point`, Unicode Standard Annex 44).
 fn is_unfit(character: char) -> bool {
     character.is_control()
         || matches!(
             character,
-            '\u{61c}'
-                | '\u{200e}' | '\u{200f}'
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{115f}' | '\u{1160}'
+                | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}'
                 | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}'
                 | '\u{feff}'
+                | '\u{ffa0}'
+                | '\u{fff0}'..='\u{fffb}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
         )
 }
 
-/// Escapes what is unfit, as JSON and Rust would.
+/// Escapes what is unfit, as JSON does.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     escape_but(text, |_, _| None)
 }
@@ -59,8 +72,9 @@ fn escape_but(text: &str, keep: impl Fn(&str, char) -> Option<usize>) -> Cow<'_,
             '\r' => escaped.push_str("\\r"),
             '\t' => escaped.push_str("\\t"),
             _ => {
-                // All of them are in the basic plane.
-                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
             }
         }
         rest = tail;
@@ -111,6 +125,7 @@ mod tests {
         assert_eq!(terminal(table), table);
         assert_eq!(terminal("\u{1b}]0;title\u{7}"), "\\u001b]0;title\\u0007");
         assert_eq!(terminal("\u{1b}[2J"), "\\u001b[2J");
+        assert_eq!(terminal("we\u{200b}b\u{e0041}"), "we\\u200bb\\udb40\\udc41");
     }
 
     proptest! {

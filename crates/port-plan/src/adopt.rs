@@ -6,6 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use crate::desired::{Desired, Refusal};
+use crate::identity::is_made_up;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::observed::{Observed, ObservedInterface, ObservedPort, Owner};
@@ -124,19 +125,28 @@ impl Desired {
     }
 }
 
-/// The MAC address that the interface has, if its port is about to be taken over.
+/// The MAC address that the interface has, if its port is about to be taken over, or half of it has been.
 fn mac_to_keep(spec: &PortSpec, observed: &Observed) -> Option<MacAddress> {
-    let ours = |port: &ObservedPort| {
-        port.owner == Owner::Us && port.key == spec.key && port.start.as_ref() == Some(&spec.start)
-    };
-    if !spec.adopt || spec.mac_given || observed.ports.iter().any(ours) {
+    if !spec.adopt || spec.mac_given {
         return None;
     }
-    let (_, None) = foreign(spec, observed)? else { return None };
+    let ours = |port: &&ObservedPort| {
+        port.owner == Owner::Us && port.key == spec.key && port.start.as_ref() == Some(&spec.start)
+    };
+    let adopted = match observed.ports.iter().find(ours) {
+        Some(port) => is_half_adopted(port),
+        None => matches!(foreign(spec, observed), Some((_, None))),
+    };
     match observed.interfaces.get(&spec.key.interface)? {
-        ObservedInterface::Present { mac, .. } => mac.filter(|mac| *mac != spec.mac),
+        ObservedInterface::Present { mac, .. } => mac.filter(|mac| adopted && *mac != spec.mac),
         ObservedInterface::Missing => None,
     }
+}
+
+/// Whether the mark of its link alone makes a port ours that somebody else named: so this program leaves it that dies
+/// while it takes it over.
+fn is_half_adopted(port: &ObservedPort) -> bool {
+    port.marked.is_none() && port.config.mac.is_none() && !is_made_up(&port.name)
 }
 
 impl fmt::Display for Difference {

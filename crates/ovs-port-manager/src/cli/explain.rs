@@ -58,6 +58,9 @@ struct Answer {
     /// How the daemon sees it.
     ports: Vec<Row>,
     note: Option<String>,
+    /// A daemon runs that has not heard yet of something that the container asks for.
+    #[serde(skip)]
+    unheard: bool,
 }
 
 /// Something that is wanted of an interface, and what is there.
@@ -92,6 +95,7 @@ impl Explain {
         }
         let well = answer.denied.is_empty()
             && answer.steps.is_empty()
+            && !answer.unheard
             && answer.ports.iter().all(|row| row.phase.is_well());
         Ok(if well { Outcome::Well } else { Outcome::Amiss })
     }
@@ -100,6 +104,7 @@ impl Explain {
 fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String>) -> Answer {
     let ours = container.labels.iter().filter(|(name, _)| name.starts_with(labels::PREFIX));
     let id = container.id.to_string();
+    let answered = daemon.is_ok();
     let (ports, note) = match daemon {
         Ok(daemon) => {
             let of_it = daemon.ports.into_iter().filter(|row| row.container == id);
@@ -108,6 +113,11 @@ fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String
         Err(reason) => (Vec::new(), Some(reason)),
     };
     let steps = preview.plan.ports.iter().flat_map(|port| &port.steps);
+    let is_known = |spec: &PortSpec| {
+        let interface = spec.key.interface.as_str();
+        ports.iter().any(|row: &Row| row.interface.as_deref() == Some(interface))
+    };
+    let unheard = answered && !preview.desired.specs().iter().all(is_known);
     Answer {
         name: container.name.to_string(),
         running_since: match &container.state {
@@ -123,6 +133,7 @@ fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String
         container: id,
         ports,
         note,
+        unheard,
     }
 }
 

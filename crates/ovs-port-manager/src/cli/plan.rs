@@ -8,6 +8,7 @@ use super::Outcome;
 use super::connection::{self, Connection};
 use super::output::{self, Format};
 use crate::board::Denial;
+use crate::escape::escape;
 use crate::reconcile::{Observer, Preview};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -98,12 +99,12 @@ fn text(todos: &[Todo]) -> String {
             continue;
         }
         let short: String = container.chars().take(12).collect();
-        text.push_str(&format!("{name} ({short}):\n"));
+        text.push_str(&format!("{} ({short}):\n", escape(name)));
         for step in steps {
-            text.push_str(&format!("  {step}\n"));
+            text.push_str(&format!("  {}\n", escape(step)));
         }
         for reason in denied {
-            text.push_str(&format!("  not attached: {reason}\n"));
+            text.push_str(&format!("  not attached: {}\n", escape(reason)));
         }
     }
     let steps: usize = todos.iter().map(|todo| todo.steps.len()).sum();

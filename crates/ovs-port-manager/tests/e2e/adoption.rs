@@ -89,7 +89,8 @@ impl Pings {
     /// Begins; returns when the first is answered.
     fn begin(lab: &Lab, from: &str, to: &str) -> Result<Self> {
         let end = format!("/end-of-pings-to-{to}");
-        let script = format!("until [ -e {end} ]; do ping -i 0.01 -c 100 -W 1 {to}; done");
+        let script =
+            format!("rm -f {end}; until [ -e {end} ]; do ping -i 0.01 -c 100 -W 1 {to}; done");
         let args = ["exec", from, "sh", "-c", &script];
         let docker = [("DOCKER_HOST", lab.docker_endpoint())];
         let docker = docker.each_ref().map(|(name, value)| (*name, value.as_str()));

@@ -234,6 +234,29 @@ fn the_mac_address_is_kept_in_this_start_and_the_next_gets_the_derived_one() {
 }
 
 #[test]
+fn a_port_whose_link_alone_has_been_marked_keeps_its_mac_address() {
+    let mut observed = theirs("ovsbr0", "eth1", &["192.168.1.100/24"]);
+    let port = &mut observed.ports[0];
+    (port.owner, port.start) = (Owner::Us, Some(start()));
+    let (name, interface) = (port.name.clone(), "eth1".parse().unwrap());
+    observed.links.push(ObservedLink { name, interface, start: start(), state: None });
+    observed.foreign_ends.clear();
+    check(
+        &[ADDRESS],
+        &observed,
+        true,
+        &expect![[r#"
+        set-port 3f2a9c1b3f2a_l external_ids:ip_address=192.168.1.100/24 external_ids:mac_address=02:aa:bb:cc:dd:ee external_ids:adopted_mac=02:aa:bb:cc:dd:ee external_ids:container_name=web external_ids:container_name=web
+    "#]],
+    );
+    // Somebody has wiped the marks of one that this program made.
+    observed.ports[0].name = "3f2a9c1babcde_l".parse().unwrap();
+    observed.links[0].name = "3f2a9c1babcde_l".parse().unwrap();
+    let (desired, _) = planned(&container(&[ADDRESS]), &observed, true, &mut Registry::default());
+    assert_eq!(desired.specs()[0].config.kept_mac, None);
+}
+
+#[test]
 fn a_mac_address_that_another_container_holds_is_not_kept() {
     let mut registry = Registry::default();
     let other = Container {

@@ -1,7 +1,7 @@
 //! The labels: how they are named, which there are, and how a container's are read.
 //!
-//! Labels are untrusted: whoever can start a container, or publish an image, writes them. Every mistake
-//! of a container is reported at once, and a container with any mistake gets nothing (it fails closed).
+//! Labels are untrusted: whoever can start a container, or publish an image, writes them. The mistakes
+//! of a container are reported at once, and a container with any mistake gets nothing (it fails closed).
 
 mod judge;
 mod mistake;
@@ -28,6 +28,9 @@ pub const COMPOSE: &str = "com.docker.compose.";
 
 /// Interfaces that one container may have; more is a slip or an attack.
 const MAX_INTERFACES: usize = 32;
+
+/// Mistakes of one container that are told; more would only fill logs and memory.
+const MAX_MISTAKES: usize = 32;
 
 /// Whether a label asks for an OpenFlow number: `ovs.ofport_request` or that of an interface.
 pub fn asks_for_number(name: &str) -> bool {
@@ -59,7 +62,7 @@ struct Group<'a> {
 ///
 /// # Errors
 ///
-/// Every mistake in them; never an empty list.
+/// The mistakes in them, at most 32; never an empty list.
 pub fn parse(
     labels: &BTreeMap<String, String>,
     defaults: &Defaults,
@@ -67,6 +70,9 @@ pub fn parse(
     let mut groups: BTreeMap<Option<LinkName>, Group<'_>> = BTreeMap::new();
     let mut mistakes = Vec::new();
     for (name, value) in labels.iter().filter(|(name, _)| name.starts_with(PREFIX)) {
+        if mistakes.len() >= MAX_MISTAKES {
+            break;
+        }
         let Name { interface, label } = match Name::read(name) {
             Ok(read) => read,
             Err(problem) => {
@@ -96,6 +102,7 @@ pub fn parse(
         mistakes.extend(too_many(&groups));
     }
     if !mistakes.is_empty() {
+        mistakes.truncate(MAX_MISTAKES);
         return Err(mistakes);
     }
     let mut wanted: Vec<_> = groups.into_values().map(|group| group.wanted).collect();
@@ -197,7 +204,7 @@ pub fn markdown() -> String {
          `ovs.mtu.ip_address`\nis for an interface called `mtu`. An interface's name cannot have a dot.\n\n\
          ## Mistakes\n\n\
          A label that starts with `ovs.` and is not in this table is a mistake. A container with any \
-         mistake is not attached;\nall its mistakes are logged together at WARN, once for each start.\n",
+         mistake is not attached;\nall its mistakes, up to 32, are logged together at WARN, once for each start.\n",
     );
     page
 }

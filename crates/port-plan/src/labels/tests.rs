@@ -371,3 +371,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_mistakes_without_end_the_first_are_told() {
+    let labels = (0..9000).map(|number| (format!("ovs.{number}"), String::new()));
+    let defaults = Defaults {
+        bridge: "ovsbr0".parse().unwrap(),
+        interface: "eth1".parse().unwrap(),
+        datapath: crate::Datapath::Netdev,
+    };
+    assert_eq!(parse(&labels.collect(), &defaults).unwrap_err().len(), 32);
+}
