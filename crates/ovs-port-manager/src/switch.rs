@@ -27,6 +27,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 pub(crate) use by_hand::{ByHandIds, ByHandNow, NamedPort, is_by_hand};
 pub(crate) use columns::settings_differ;
 pub(crate) use inventory::Inventory;
+pub(crate) use lease::lost as lost_leases;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
 mod key {
@@ -115,7 +116,6 @@ impl Switch {
             .without(Interface::LINK_STATE)
             .without(Interface::IFINDEX)
             .without(Interface::MTU)
-            .without(Interface::MTU_REQUEST)
             .index_external_id(key::CONTAINER_ID)
             .index_external_id(key::OWNER)
             .index_external_id(by_hand::CONTAINER);
@@ -488,6 +488,7 @@ fn identified(
         owner: Owner::Us,
         marked: name.filter(|_| by_row).map(|name| name.as_str().into()),
         config: columns::read(replica, port, row),
+        strays: columns::strays(port, row),
     })
 }
 
@@ -515,5 +516,6 @@ fn observed(
         owner: owner_of(ids),
         marked: None,
         config: columns::read(replica, port, interface),
+        strays: columns::strays(port, interface),
     })
 }

@@ -59,7 +59,7 @@ pub use observed::{
 pub use plan::{Placed, Plan, PortPlan, plan};
 pub use policy::{AddressLimit, Denial, Forbidden, Policy, Rule, Source};
 pub use pool::{InvalidPool, Pool};
-pub use port_config::{PortColumn, PortConfig};
+pub use port_config::{PortColumn, PortConfig, Stray};
 pub use provenance::{ImageLabels, ImageUnknown};
 pub use registry::{Claim, Conflict, Holder, NumberTaken, Registry};
 pub use reserved::{HostLink, HostPort, Reservation, Reserved, Why};

@@ -7,9 +7,10 @@ use ipnet::IpNet;
 
 use crate::container::Start;
 use crate::flow_rules::FlowRules;
+use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
-use crate::port_config::PortConfig;
+use crate::port_config::{PortConfig, Stray};
 use crate::route::Route;
 use crate::spec::{Datapath, PortKey};
 
@@ -32,6 +33,8 @@ pub struct Observed {
     pub foreign_ends: BTreeMap<LinkName, LinkName>,
     /// The flow rules of its ports; none of a port that has no flow of ours, as far as that is known.
     pub flows: BTreeMap<LinkName, PortFlows>,
+    /// The addresses that are to be kept for the container and are not, as far as its bridges exist.
+    pub unkept: Vec<Lease>,
 }
 
 /// The flow rules of a port.
@@ -84,6 +87,8 @@ pub struct ObservedPort {
     pub marked: Option<Arc<str>>,
     /// The settings of its rows.
     pub config: PortConfig,
+    /// What else of its rows somebody has set.
+    pub strays: Vec<Stray>,
 }
 
 /// A row of ours that a port had beside its own and that outlived it: such rows do not go with the port when

@@ -12,7 +12,7 @@ use crate::link_name::LinkName;
 use crate::observed::{
     HostEnd, Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner, PortFlows,
 };
-use crate::port_config::PortColumn;
+use crate::port_config::{PortColumn, Stray};
 use crate::route::Route;
 use crate::spec::{Datapath, PortKey, PortSpec};
 use crate::step::{HostRepair, LinkRepair, LinkSpec, Step};
@@ -184,6 +184,10 @@ fn serves(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> bool {
 /// Puts right what has changed of a port that is kept. What nobody asked for stays as it is.
 fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> {
     let mut changes = spec.config.changes_from(&port.config);
+    changes.extend(as_made(port, spec));
+    let unkept = there.observed.unkept.iter().filter(|lease| lease.holder.key == spec.key);
+    let unkept: Vec<_> = unkept.cloned().collect();
+    changes.extend((!unkept.is_empty()).then_some(PortColumn::Leases(unkept)));
     if port.marked.as_ref() != Some(&spec.container_name) {
         let (container_name, start) = (spec.container_name.clone(), spec.start.clone());
         changes.push(PortColumn::Identity { container_name, start });
@@ -198,6 +202,13 @@ fn repair(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> 
     let link = repair_link(port, spec, there).filter(|repair| !repair.is_empty());
     let links = host.map(Step::SetHostLink).into_iter().chain(link.map(Step::SetLink));
     rows.into_iter().chain(links).collect()
+}
+
+/// Puts right what no label speaks of but keeps a port from being what they ask for.
+fn as_made(port: &ObservedPort, spec: &PortSpec) -> impl Iterator<Item = PortColumn> {
+    // Whoever leaves the MTU to others may have it from anybody.
+    let cared = |stray: &Stray| *stray != Stray::MtuRequest || spec.mtu.is_some();
+    port.strays.iter().copied().filter(cared).map(PortColumn::AsMade)
 }
 
 fn repair_host_end(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Option<HostRepair> {
@@ -260,7 +271,12 @@ fn adopt(port: &ObservedPort, spec: &PortSpec, there: &There<'_>) -> Vec<Step> {
         key: spec.key.clone(),
         container_name: spec.container_name.clone(),
         start: spec.start.clone(),
-        changes: spec.config.changes_from(&port.config),
+        changes: spec
+            .config
+            .changes_from(&port.config)
+            .into_iter()
+            .chain(as_made(port, spec))
+            .collect(),
         leases: spec.leases(),
         mtu: spec.mtu,
         tx_checksum_offload: datapath(spec, there.observed) == Datapath::System,

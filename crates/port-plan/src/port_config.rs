@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::container::Start;
 use crate::kilobits::Kilobits;
+use crate::lease::Lease;
 use crate::link_name::LinkName;
 use crate::mac::MacAddress;
 use crate::trunks::{Trunks, VlanMode};
@@ -74,6 +75,10 @@ pub enum PortColumn {
     OwnLabels(Option<String>),
     /// See [`PortConfig::container_name`].
     ContainerName(Arc<str>),
+    /// It is to be as it is made.
+    AsMade(Stray),
+    /// The addresses that are kept for the container: these are to be written again.
+    Leases(Vec<Lease>),
     /// The marks that tell whose port it is: all of them are written.
     Identity {
         /// The container's name.
@@ -81,6 +86,17 @@ pub enum PortColumn {
         /// The start that it was made for.
         start: Start,
     },
+}
+
+/// What somebody else has set of a port, though no label speaks of it, so that it is not what its labels ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stray {
+    /// Its Interface row has a `type`: ovs-vswitchd then looks for something else than its link.
+    Type,
+    /// Its Port row has other `interfaces` than its own: it is a bond, or another port's link has its VLAN.
+    Interfaces,
+    /// Its Interface row has an `mtu_request`, which ovs-vswitchd gives its link again and again.
+    MtuRequest,
 }
 
 impl PortConfig {
@@ -155,6 +171,8 @@ impl PortColumn {
             | Self::IngressBurst(_)
             | Self::EgressRate(_)
             | Self::OfportRequest(_)
+            | Self::AsMade(_)
+            | Self::Leases(_)
             | Self::Mirror(_) => false,
         }
     }
@@ -194,6 +212,13 @@ impl fmt::Display for PortColumn {
                 write!(f, "external_ids:container_name={}", name.escape_debug())
             }
             Self::Mirror(output) => write!(f, "mirror={}", OrNone(output.as_ref())),
+            Self::AsMade(Stray::Type) => f.write_str("type=\"\""),
+            Self::AsMade(Stray::Interfaces) => f.write_str("interfaces=its own"),
+            Self::AsMade(Stray::MtuRequest) => f.write_str("mtu_request=[]"),
+            Self::Leases(leases) => {
+                let addresses: Vec<_> = leases.iter().map(|it| it.address.to_string()).collect();
+                write!(f, "kept={}", addresses.join(","))
+            }
         }
     }
 }

@@ -123,6 +123,8 @@ const IN_USE: &[InUse] = &[
             "select_dst_port",
             "select_vlan",
             "output_port",
+            "output_vlan",
+            "snaplen",
             "external_ids",
         ],
     },
@@ -160,6 +162,6 @@ const IN_USE: &[InUse] = &[
         table: "QoS",
         row: "Qos",
         module: "qos",
-        columns: &["type", "other_config", "external_ids"],
+        columns: &["type", "queues", "other_config", "external_ids"],
     },
 ];

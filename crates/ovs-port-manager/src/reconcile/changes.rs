@@ -211,11 +211,14 @@ impl Reconciler {
         }
     }
 
-    /// Somebody has taken ports off a bridge.
+    /// Somebody has taken ports off a bridge, or addresses that are kept.
     pub(super) fn bridge_changed(&mut self, change: &Change<Bridge>) {
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
         for port in old.ports.difference(&new.ports) {
             self.port_drifted(*port);
+        }
+        for container in switch::lost_leases(old, new) {
+            self.attached_changed(container);
         }
     }
 

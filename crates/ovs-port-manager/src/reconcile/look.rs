@@ -475,7 +475,8 @@ impl Observer {
         ports.append(&mut foreign);
         let leftovers = switch.leftovers_of(container);
         let flows = self.world.flows.of(ports.iter().map(|port| (&port.bridge, &port.name)));
-        Ok(Observed { bridges, ports, links, leftovers, interfaces, foreign_ends, flows })
+        let unkept = switch.lacking(desired.specs().iter().flat_map(PortSpec::leases).collect());
+        Ok(Observed { bridges, ports, links, leftovers, interfaces, foreign_ends, flows, unkept })
     }
 
     /// The ports of a container that has these links.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use ovsdb::tables::{Interface, Mirror, Port, Qos, VlanMode};
 use ovsdb::{Replica, Update};
-use port_plan::{Kilobits, LinkName, PortColumn, PortConfig, Start, Vlan};
+use port_plan::{
+    Kilobits, Lease, LinkName, PortColumn, PortConfig, Start, Stray, Vlan, is_made_up,
+};
 
 use super::{is_ours, key};
 
@@ -23,6 +25,10 @@ pub(super) struct Columns {
     pub(super) mirror: Option<Option<LinkName>>,
     /// All marks that tell whose port it is are to be written, with the container's name and start.
     pub(super) identity: Option<(Arc<str>, Start)>,
+    /// The Port row is to have its own Interface row, and no other.
+    pub(super) own_interface: bool,
+    /// The addresses that are to be kept.
+    pub(super) leases: Vec<Lease>,
     /// Marks of the Interface row (`external_ids`).
     pub(super) marks: BTreeMap<String, String>,
 }
@@ -36,6 +42,8 @@ impl Columns {
             egress_rate: None,
             mirror: None,
             identity: None,
+            own_interface: false,
+            leases: Vec::new(),
             marks: BTreeMap::new(),
         };
         settings.iter().fold(none, Self::with)
@@ -69,6 +77,14 @@ impl Columns {
                 self.interface = self.interface.set(Interface::OFPORT_REQUEST, number);
             }
             PortColumn::Mirror(output) => self.mirror = Some(output.clone()),
+            PortColumn::AsMade(Stray::Type) => {
+                self.interface = self.interface.set(Interface::TYPE, "");
+            }
+            PortColumn::AsMade(Stray::MtuRequest) => {
+                self.interface = self.interface.set(Interface::MTU_REQUEST, None);
+            }
+            PortColumn::AsMade(Stray::Interfaces) => self.own_interface = true,
+            PortColumn::Leases(leases) => self.leases.extend(leases.iter().cloned()),
             PortColumn::Addresses(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
                 self.marks.insert(key::IP_ADDRESS.to_owned(), addresses.join(","));
@@ -100,9 +116,12 @@ impl Columns {
 /// columns every now and then.
 pub(crate) fn settings_differ(old: &Interface, new: &Interface) -> bool {
     let settings = |row: &Interface| {
-        (row.ofport_request, row.ingress_policing_rate, row.ingress_policing_burst)
+        let rates = (row.ingress_policing_rate, row.ingress_policing_burst);
+        (row.ofport_request, rates, row.mtu_request)
     };
-    old.external_ids != new.external_ids || settings(old) != settings(new)
+    old.r#type != new.r#type
+        || old.external_ids != new.external_ids
+        || settings(old) != settings(new)
 }
 
 /// The settings that a port's rows hold.
@@ -129,16 +148,30 @@ pub(super) fn read(replica: &Replica, port: &Port, interface: &Interface) -> Por
     }
 }
 
-/// The `QoS` row of ours that a port has.
+/// What else of a port's rows somebody has set.
+pub(super) fn strays(port: &Port, interface: &Interface) -> Vec<Stray> {
+    let there = [
+        (!interface.r#type.is_empty(), Stray::Type),
+        (port.interfaces != BTreeSet::from([interface.uuid]), Stray::Interfaces),
+        (interface.mtu_request.is_some(), Stray::MtuRequest),
+    ];
+    there.into_iter().filter(|(there, _)| *there).map(|(_, stray)| stray).collect()
+}
+
+/// The `QoS` row of ours that a port has: either mark tells it.
 pub(super) fn qos_of<'a>(replica: &'a Replica, port: &Port) -> Option<&'a Arc<Qos>> {
     let qos = replica.table::<Qos>().get(port.qos?)?;
-    is_ours(&qos.external_ids).then_some(qos)
+    let row = replica.table::<Interface>().by_name(&port.name)?;
+    let container = row.external_ids.get(key::CONTAINER_ID);
+    let same = container.is_some() && qos.external_ids.get(key::CONTAINER_ID) == container;
+    (is_ours(&qos.external_ids) || same).then_some(qos)
 }
 
 /// The rate of a row that is as this program makes them.
 fn rate_of(qos: &Qos) -> Option<Kilobits> {
     let bits: u64 = qos.other_config.get(MAX_RATE)?.parse().ok()?;
-    let as_made = qos.r#type == SHAPER && qos.other_config.len() == 1 && bits.is_multiple_of(1000);
+    let set = qos.r#type == SHAPER && qos.other_config.len() == 1 && qos.queues.is_empty();
+    let as_made = set && is_ours(&qos.external_ids) && bits.is_multiple_of(1000);
     as_made.then(|| Kilobits::new(bits / 1000)).flatten()
 }
 
@@ -147,14 +180,31 @@ pub(super) fn mirrors(mirror: &Mirror, port: &Port) -> bool {
     mirror.select_src_port.contains(&port.uuid) || mirror.select_dst_port.contains(&port.uuid)
 }
 
+/// Whether a mirror of a port is one of ours: its mark tells it, or its name, which is that of the port.
+pub(super) fn is_own_mirror(mirror: &Mirror, port: &Port) -> bool {
+    let named = || {
+        mirror.name == port.name && port.name.parse().is_ok_and(|name: LinkName| is_made_up(&name))
+    };
+    mirrors(mirror, port) && (is_ours(&mirror.external_ids) || named())
+}
+
 /// Where the mirror of ours that a port has leads to, if that mirror is as this program makes them.
 fn mirror_of(replica: &Replica, port: &Port, container: &str) -> Option<LinkName> {
-    let all = replica.table::<Mirror>().by_external_id(key::CONTAINER_ID, container);
-    let mut ours = all.filter(|row| is_ours(&row.external_ids) && mirrors(row, port));
+    let table = replica.table::<Mirror>();
+    let marked = |row: &&Arc<Mirror>| {
+        is_ours(&row.external_ids)
+            && row.external_ids.get(key::CONTAINER_ID).is_some_and(|id| id == container)
+    };
+    let all = table.by_external_id(key::CONTAINER_ID, container);
+    let unmarked = table.by_name(&port.name).filter(|row| !marked(row));
+    let mut ours = all.filter(marked).chain(unmarked).filter(|row| is_own_mirror(row, port));
     let only = BTreeSet::from([port.uuid]);
     let (mirror, None) = (ours.next()?, ours.next()) else { return None };
     let Mirror { select_all, select_src_port, select_dst_port, select_vlan, .. } = &**mirror;
-    let as_made = !select_all
+    let as_made = marked(&mirror)
+        && mirror.name == port.name
+        && !select_all
+        && (mirror.output_vlan, mirror.snaplen) == (None, None)
         && *select_src_port == only
         && *select_dst_port == only
         && select_vlan.is_empty();

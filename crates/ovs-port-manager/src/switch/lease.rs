@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ovsdb::tables::Bridge;
-use ovsdb::{Mutation, Transaction};
+use ovsdb::{Mutation, Replica, Transaction};
 use port_plan::{ContainerId, Lease, PortKey};
 
 use super::{Error, Switch};
@@ -18,6 +18,20 @@ impl Switch {
                 pairs.filter_map(|(key, value)| Lease::read(&name, key, value)).collect()
             };
             replica.table::<Bridge>().iter().flat_map(|bridge| of(bridge)).collect()
+        })
+    }
+
+    /// Those of these that are not there, though their bridge is.
+    pub(crate) fn lacking(&self, leases: Vec<Lease>) -> Vec<Lease> {
+        let lacks = |replica: &Replica, lease: &Lease| {
+            let bridge = replica.table::<Bridge>().by_name(lease.bridge.as_str())?;
+            let key = lease.key();
+            let there = bridge.external_ids.get(&key);
+            let there = there.and_then(|value| Lease::read(&lease.bridge, &key, value));
+            Some(there.is_none_or(|there| there.holder.key != lease.holder.key))
+        };
+        self.client.read(|replica| {
+            leases.into_iter().filter(|it| lacks(replica, it).unwrap_or(false)).collect()
         })
     }
 
@@ -46,6 +60,18 @@ impl Switch {
         let what = || format!("free the addresses of container {}", container.short());
         self.transact(tx, what).await.map(drop)
     }
+}
+
+/// The containers whose addresses a bridge has kept and keeps no more, or for others.
+pub(crate) fn lost(old: &Bridge, new: &Bridge) -> Vec<ContainerId> {
+    if old.external_ids == new.external_ids {
+        return Vec::new();
+    }
+    let Ok(name) = old.name.parse() else { return Vec::new() };
+    let pairs = old.external_ids.iter();
+    let gone = pairs.filter(|(key, value)| new.external_ids.get(*key) != Some(*value));
+    let gone = gone.filter_map(|(key, value)| Lease::read(&name, key, value));
+    gone.map(|lease| lease.holder.key.container).collect()
 }
 
 /// Keeps an address; one that was kept already is kept anew.

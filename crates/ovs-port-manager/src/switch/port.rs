@@ -1,6 +1,6 @@
 //! The transactions that make, change and delete a port: each is whole in one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
 use ovsdb::{Counted, Insert, Mutation, Ref, Replica, Transaction, Update, Uuid};
@@ -9,7 +9,7 @@ use port_plan::{
 };
 
 use super::columns::{self, Columns};
-use super::{Error, Ids, Switch, is_ours, lease, marks};
+use super::{Error, Ids, Switch, lease, marks};
 
 impl Switch {
     /// Puts a link on a bridge: all its rows, tag included, in one transaction.
@@ -22,7 +22,7 @@ impl Switch {
         leases: &[Lease],
     ) -> Result<(), Error> {
         let mut tx = Transaction::new();
-        let Columns { port: mut columns, interface, egress_rate, mirror, identity: _, marks } =
+        let Columns { port: mut columns, interface, egress_rate, mirror, marks, .. } =
             Columns::of(&config.given());
         let mut external_ids = ids.external_ids();
         external_ids.extend(marks);
@@ -80,8 +80,23 @@ impl Switch {
         let Some(there) = self.client.read(|replica| Beside::of(replica, port)) else {
             return Err(Error::NoPort(port.clone()));
         };
-        let Columns { port: mut columns, interface, egress_rate, mirror, identity, marks } =
-            Columns::of(changes);
+        let Columns {
+            port: mut columns,
+            interface,
+            egress_rate,
+            mirror,
+            identity,
+            own_interface,
+            leases,
+            marks,
+        } = Columns::of(changes);
+        if own_interface {
+            columns = columns.set(Port::INTERFACES, [there.interface.into()]);
+            self.take_back(tx, there.interface, port);
+        }
+        for lease in &leases {
+            lease::insert(tx, lease);
+        }
         if let Some(rate) = egress_rate {
             let row = rate.map(|rate| insert_qos(tx, rate, key));
             columns = columns.set(Port::QOS, row);
@@ -151,6 +166,35 @@ impl Switch {
         self.transact(tx, || format!("delete row {uuid}")).await.map(drop)
     }
 
+    /// Takes a port's own Interface row out of all other ports. One that had no other has its own back, if that still is
+    /// there, and otherwise goes: no port is without.
+    fn take_back(&self, tx: &mut Transaction, interface: Uuid, own: &LinkName) {
+        self.client.read(|replica| {
+            let ports = replica.table::<Port>().iter();
+            let others =
+                ports.filter(|row| row.name != own.as_str() && row.interfaces.contains(&interface));
+            for other in others {
+                let mut left = other.interfaces.clone();
+                left.remove(&interface);
+                if left.is_empty() {
+                    let its_own = replica.table::<Interface>().by_name(&other.name);
+                    left.extend(its_own.map(|row| row.uuid));
+                }
+                if left.is_empty() {
+                    let bridges = replica.table::<Bridge>().iter();
+                    for bridge in bridges.filter(|bridge| bridge.ports.contains(&other.uuid)) {
+                        let delete = Mutation::delete(Bridge::PORTS, [other.uuid.into()]);
+                        let _ = tx.mutate(bridge.uuid, delete);
+                    }
+                } else {
+                    let left: BTreeSet<Ref<Interface>> = left.into_iter().map(Ref::from).collect();
+                    let left = Update::<Port>::new().set(Port::INTERFACES, left);
+                    let _ = tx.update(other.uuid, left);
+                }
+            }
+        });
+    }
+
     /// Copies what a port sends and gets to another port of its bridge.
     fn insert_mirror(
         &self,
@@ -186,6 +230,8 @@ impl Switch {
 /// Rows of ours beside those of a port itself.
 struct Beside {
     port: Uuid,
+    /// The port's own Interface row.
+    interface: Uuid,
     qos: Option<Uuid>,
     mirrors: Vec<Uuid>,
 }
@@ -194,10 +240,10 @@ impl Beside {
     fn of(replica: &Replica, port: &LinkName) -> Option<Self> {
         let port = replica.table::<Port>().by_name(port.as_str())?;
         let mirrors = replica.table::<Mirror>().iter();
-        let mirrors =
-            mirrors.filter(|row| is_ours(&row.external_ids) && columns::mirrors(row, port));
+        let mirrors = mirrors.filter(|row| columns::is_own_mirror(row, port));
         Some(Self {
             port: port.uuid,
+            interface: replica.table::<Interface>().by_name(&port.name)?.uuid,
             qos: columns::qos_of(replica, port).map(|row| row.uuid),
             mirrors: mirrors.map(|row| row.uuid).collect(),
         })

@@ -26,6 +26,10 @@ pub struct Mirror {
     pub select_vlan: BTreeSet<i64>,
     /// `output_port`: optional reference to `Port`.
     pub output_port: Option<Uuid>,
+    /// `output_vlan`: optional integer, 1 to 4095.
+    pub output_vlan: Option<i64>,
+    /// `snaplen`: optional integer, 14 to 65535.
+    pub snaplen: Option<i64>,
     /// `external_ids`: map from string to string.
     pub external_ids: BTreeMap<String, String>,
 }
@@ -52,6 +56,18 @@ impl Mirror {
     /// The column `output_port`: optional reference to `Port`.
     pub const OUTPUT_PORT: Column<Self, Option<Ref<Port>>> = Column::new("output_port");
 
+    /// The column `output_vlan`: optional integer, 1 to 4095.
+    pub const OUTPUT_VLAN: Column<Self, Option<i64>> = Column::new("output_vlan");
+
+    /// What the server accepts in the column `output_vlan`.
+    pub const OUTPUT_VLAN_RANGE: std::ops::RangeInclusive<i64> = 1..=4095;
+
+    /// The column `snaplen`: optional integer, 14 to 65535.
+    pub const SNAPLEN: Column<Self, Option<i64>> = Column::new("snaplen");
+
+    /// What the server accepts in the column `snaplen`.
+    pub const SNAPLEN_RANGE: std::ops::RangeInclusive<i64> = 14..=65535;
+
     /// The column `external_ids`: map from string to string.
     pub const EXTERNAL_IDS: Column<Self, BTreeMap<String, String>> = Column::new("external_ids");
 }
@@ -66,6 +82,8 @@ impl Row for Mirror {
         "select_dst_port",
         "select_vlan",
         "output_port",
+        "output_vlan",
+        "snaplen",
         "external_ids",
     ];
 
@@ -78,6 +96,8 @@ impl Row for Mirror {
             select_dst_port: Default::default(),
             select_vlan: Default::default(),
             output_port: Default::default(),
+            output_vlan: Default::default(),
+            snaplen: Default::default(),
             external_ids: Default::default(),
         }
     }
@@ -94,6 +114,8 @@ impl Row for Mirror {
             "select_dst_port" => how.apply(&mut self.select_dst_port, value),
             "select_vlan" => how.apply(&mut self.select_vlan, value),
             "output_port" => how.apply(&mut self.output_port, value),
+            "output_vlan" => how.apply(&mut self.output_vlan, value),
+            "snaplen" => how.apply(&mut self.snaplen, value),
             "external_ids" => how.apply(&mut self.external_ids, value),
             _ => Ok(()),
         }

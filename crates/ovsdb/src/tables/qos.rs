@@ -15,6 +15,8 @@ pub struct Qos {
     pub uuid: Uuid,
     /// `type`: string.
     pub r#type: String,
+    /// `queues`: map from integer, 0 to 4294967295 to reference to `Queue`.
+    pub queues: BTreeMap<i64, Uuid>,
     /// `other_config`: map from string to string.
     pub other_config: BTreeMap<String, String>,
     /// `external_ids`: map from string to string.
@@ -24,6 +26,12 @@ pub struct Qos {
 impl Qos {
     /// The column `type`: string.
     pub const TYPE: Column<Self, String> = Column::new("type");
+
+    /// The column `queues`: map from integer, 0 to 4294967295 to reference to `Queue`.
+    pub const QUEUES: Column<Self, BTreeMap<i64, Uuid>> = Column::new("queues");
+
+    /// What the server accepts in the column `queues`.
+    pub const QUEUES_RANGE: std::ops::RangeInclusive<i64> = 0..=4294967295;
 
     /// The column `other_config`: map from string to string.
     pub const OTHER_CONFIG: Column<Self, BTreeMap<String, String>> = Column::new("other_config");
@@ -35,12 +43,13 @@ impl Qos {
 impl Row for Qos {
     const TABLE: &'static str = "QoS";
 
-    const COLUMNS: &'static [&'static str] = &["type", "other_config", "external_ids"];
+    const COLUMNS: &'static [&'static str] = &["type", "queues", "other_config", "external_ids"];
 
     fn new(uuid: Uuid) -> Self {
         Self {
             uuid,
             r#type: Default::default(),
+            queues: Default::default(),
             other_config: Default::default(),
             external_ids: Default::default(),
         }
@@ -53,6 +62,7 @@ impl Row for Qos {
     fn fold(&mut self, column: &str, value: Value, how: Fold) -> Result<(), TypeError> {
         match column {
             "type" => how.apply(&mut self.r#type, value),
+            "queues" => how.apply(&mut self.queues, value),
             "other_config" => how.apply(&mut self.other_config, value),
             "external_ids" => how.apply(&mut self.external_ids, value),
             _ => Ok(()),

@@ -48,6 +48,7 @@ fn theirs(bridge: &str, interface: &str, addresses: &[&str]) -> Observed {
         marked: None,
         owner: Owner::Other,
         config: PortConfig::default(),
+        strays: Vec::new(),
     };
     let inside = ObservedInterface::Present {
         up: true,

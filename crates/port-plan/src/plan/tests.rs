@@ -51,6 +51,7 @@ fn port(name: &str, bridge: &str, began: u32, vlan: Option<&str>, owner: Owner) 
         owner,
         marked: (owner == Owner::Us).then(|| "web".into()),
         config: config(vlan),
+        strays: Vec::new(),
     }
 }
 
@@ -473,6 +474,36 @@ fn a_link_that_is_down_comes_up_with_its_flow_rules_and_not_before() {
     );
 }
 
+#[test]
+fn what_nobody_asked_for_is_put_right_where_it_keeps_a_port_from_what_was() {
+    let mut row = port("3f2a9c1babcde_l", "ovsbr0", 1, None, Owner::Us);
+    row.strays = vec![Stray::Type, Stray::Interfaces, Stray::MtuRequest];
+    let observed = |address| {
+        let labels = container(&[ADDRESS]);
+        let desired = Desired::of(&labels, &rules(), &mut Registry::default());
+        let [spec] = desired.specs() else { panic!("{desired:?}") };
+        let holder = crate::Holder { key: spec.key.clone(), container_name: "web".into() };
+        let lease = crate::Lease { bridge: spec.bridge.clone(), vlan: None, address, holder };
+        let links = vec![link("3f2a9c1babcde_l", 1)];
+        Observed { ports: vec![row.clone()], links, unkept: vec![lease], ..bridge() }
+    };
+    check(
+        &container(&[ADDRESS]),
+        &observed("192.168.1.100".parse().unwrap()),
+        &expect![[r#"
+        set-port 3f2a9c1babcde_l type="" interfaces=its own kept=192.168.1.100
+    "#]],
+    );
+    let wide = container(&[ADDRESS, ("ovs.mtu", "1500")]);
+    check(
+        &wide,
+        &observed("192.168.1.100".parse().unwrap()),
+        &expect![[r#"
+        set-port 3f2a9c1babcde_l type="" interfaces=its own mtu_request=[] kept=192.168.1.100
+    "#]],
+    );
+}
+
 /// A world that steps are carried out on, as strict as the real one.
 #[derive(Debug, Clone)]
 struct World {
@@ -486,7 +517,7 @@ fn change(config: &mut PortConfig, changes: &[PortColumn]) {
     for change in changes {
         match change.clone() {
             // Of the row, not of its settings.
-            PortColumn::Identity { .. } => {}
+            PortColumn::Identity { .. } | PortColumn::AsMade(_) | PortColumn::Leases(_) => {}
             PortColumn::Tag(tag) => config.tag = tag,
             PortColumn::Trunks(trunks) => config.trunks = trunks,
             PortColumn::VlanMode(mode) => config.vlan_mode = mode,
@@ -504,10 +535,23 @@ fn change(config: &mut PortConfig, changes: &[PortColumn]) {
     }
 }
 
+fn change_row(row: &mut ObservedPort, changes: &[PortColumn]) {
+    row.strays.retain(|stray| !changes.contains(&PortColumn::AsMade(*stray)));
+    change(&mut row.config, changes);
+}
+
 impl World {
     fn apply(&mut self, step: &Step) {
-        let Observed { bridges, ports, links, leftovers, interfaces, foreign_ends, flows } =
-            &mut self.observed;
+        let Observed {
+            bridges,
+            ports,
+            links,
+            leftovers,
+            interfaces,
+            foreign_ends,
+            flows,
+            unkept: _,
+        } = &mut self.observed;
         match step {
             Step::AddBridge { bridge, datapath } => {
                 // Two interfaces may want the same bridge; the second finds it there.
@@ -594,6 +638,7 @@ impl World {
                     owner: Owner::Us,
                     marked: Some("web".into()),
                     config: config.clone(),
+                    strays: Vec::new(),
                 });
             }
             Step::AdoptPort {
@@ -621,7 +666,7 @@ impl World {
                 row.owner = Owner::Us;
                 row.marked = Some("web".into());
                 row.start = Some(start.clone());
-                change(&mut row.config, changes);
+                change_row(row, changes);
             }
             Step::Destroy(leftover) => {
                 assert!(leftovers.contains(leftover), "no such row");
@@ -638,10 +683,15 @@ impl World {
                     assert_eq!(row.start.as_ref(), Some(start));
                     row.marked = Some(container_name.clone());
                 }
-                change(&mut row.config, changes);
+                change_row(row, changes);
             }
             Step::SetFlows { bridge: _, port, rules } => {
                 assert!(ports.iter().any(|other| other.name == *port), "no such port");
+                // The link's end in the host comes up with them.
+                let link = links.iter_mut().find(|link| link.name == *port);
+                if let Some(state) = link.and_then(|link| link.state.as_mut()) {
+                    state.up = true;
+                }
                 match rules.is_empty() {
                     true => flows.remove(port),
                     false => flows.insert(port.clone(), PortFlows::InForce(rules.clone())),
@@ -695,6 +745,8 @@ fn any_port() -> impl Strategy<Value = ObservedPort> {
             port.key.interface = interface_of(number);
             // Every other one has lost its marks and is recognised by its link.
             port.marked = port.marked.filter(|_| number % 2 == 0);
+            port.strays =
+                [Stray::Type, Stray::Interfaces].into_iter().take(began as usize).collect();
             port
         },
     )
@@ -847,6 +899,7 @@ proptest! {
             prop_assert!(world.observed.links.iter().any(|link| link.name == port.name));
             prop_assert_eq!(&port.config, &spec.config);
             prop_assert_eq!(&port.bridge, &spec.bridge);
+            prop_assert_eq!(&port.strays, &[]);
             let rules = spec.flow_rules(datapath(spec, &world.observed));
             let wanted = (!rules.is_empty()).then_some(PortFlows::InForce(rules));
             prop_assert_eq!(world.observed.flows.get(&port.name), wanted.as_ref());

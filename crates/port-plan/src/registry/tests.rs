@@ -197,6 +197,7 @@ fn what_a_port_holds_already_is_learnt_from_its_row() {
         marked: None,
         owner: crate::Owner::Us,
         config: spec.config.clone(),
+        strays: Vec::new(),
     };
     after.learn(&row, "web1");
     let address = spec.addresses[0].to_string();
