@@ -15,13 +15,16 @@ use port_plan::MacAddress;
 const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const LOAD_HALF_WORD: u16 = 0x28; // BPF_LD | BPF_H | BPF_ABS
 const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const JUMP_IF_SET: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
 const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 /// Where `struct nlmsghdr` has its type (linux/netlink.h).
 const TYPE: u32 = 4;
+/// And its flags.
+const FLAGS: u32 = 6;
 /// As many bytes as there are.
 const WHOLE: u32 = u32::MAX;
 
-/// Lets only messages of these types reach the socket. A datagram is judged by its first message, and the kernel
+/// Lets only messages of these types reach the socket, and those that tell of a route in place of another. A datagram is judged by its first message, and the kernel
 /// sends news one by one.
 ///
 /// # Errors
@@ -100,6 +103,13 @@ fn program(types: &[u16]) -> Vec<libc::sock_filter> {
         program.push(instruction(JUMP_IF_EQUAL, 1, kind.to_be().into()));
         program.push(instruction(RETURN, 0, WHOLE));
     }
-    program.push(instruction(RETURN, 0, 0));
+    let replaced = (libc::NLM_F_REPLACE as u16).to_be();
+    program.extend([
+        instruction(JUMP_IF_EQUAL, 3, libc::RTM_NEWROUTE.to_be().into()),
+        instruction(LOAD_HALF_WORD, 0, FLAGS),
+        instruction(JUMP_IF_SET, 1, replaced.into()),
+        instruction(RETURN, 0, WHOLE),
+        instruction(RETURN, 0, 0),
+    ]);
     program
 }

@@ -27,7 +27,8 @@ use tracing::{debug, error, warn};
 use super::connection::Connection;
 use super::{Error, filter, mark, veth};
 
-/// The messages that can tell of a loss, or of a new link of ours.
+/// The messages that can tell of a loss, or of a new link of ours. A route that takes another's place is a loss, too, which
+/// the filter lets pass.
 const KINDS: [u16; 4] =
     [libc::RTM_NEWLINK, libc::RTM_DELLINK, libc::RTM_DELADDR, libc::RTM_DELROUTE];
 /// Room for what the kernel tells while this thread does not run. A burst of containers is a burst of news.
@@ -255,9 +256,11 @@ impl Listener {
                 let end = self.ends.get_mut(&nsid)?.iter_mut().find(|end| end.is(&link))?;
                 end.lost_by(&link).then(|| end.key.container.clone())
             }
-            (Some(nsid), libc::RTM_DELLINK | libc::RTM_DELADDR | libc::RTM_DELROUTE) => {
-                Some(self.ends.get(&nsid)?.last()?.key.container.clone())
-            }
+            // Of new routes, only those that have taken another's place are heard.
+            (
+                Some(nsid),
+                libc::RTM_DELLINK | libc::RTM_DELADDR | libc::RTM_DELROUTE | libc::RTM_NEWROUTE,
+            ) => Some(self.ends.get(&nsid)?.last()?.key.container.clone()),
             _ => None,
         }
     }

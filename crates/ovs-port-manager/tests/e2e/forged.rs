@@ -1,7 +1,7 @@
 //! Names and values of labels are a stranger's: they forge no line, move no cursor, and fill no memory.
 
-use anyhow::{Result, ensure};
-use lab::{IMAGE, Lab};
+use anyhow::{Context, Result, ensure};
+use lab::{IMAGE, Lab, wait_for};
 use serde_json::{Value, json};
 
 use crate::stage::{self, PATIENCE, PROGRAM};
@@ -61,14 +61,62 @@ fn labels_without_end_are_a_mistake_and_hold_up_nobody() -> Result<()> {
     let (lab, daemon) = stage::start()?;
     let file = lab.path().join("labels");
     let long = "x".repeat(60_000);
-    let lines: String = (0..200).map(|number| format!("ovs.x{number}={long}\n")).collect();
+    let lines: String = (0..40).map(|number| format!("ovs.x{number}={long}\n")).collect();
     std::fs::write(&file, format!("ovs.ip_address=10.0.0.1/24\n{lines}"))?;
     let file = file.display().to_string();
     let args = ["run", "-d", "--name", "vast", "--network=none", "--label-file", &file];
     lab.docker(&[&args[..], &[IMAGE, "sleep", "1000"]].concat())?;
     let id = lab.run_container("good", &[("ovs.ip_address", "10.0.0.2/24")])?;
-    stage::wait_ready(&lab, &id)?;
+    stage::wait_ready(&lab, &id).with_context(|| daemon.log())?;
     daemon.wait_log("more than 65536 bytes", PATIENCE)?;
     ensure!(daemon.log().len() < 200_000);
+    Ok(())
+}
+
+#[test]
+fn what_rows_bridges_and_interfaces_of_containers_are_called_forges_no_line_either() -> Result<()> {
+    let (lab, daemon) = stage::start()?;
+    let labels = [("ovs.ip_address", "10.0.0.1/24"), ("ovs.gateway", "10.0.0.254")];
+    let id = lab.run_container("web", &labels)?;
+    let port = stage::wait_ready(&lab, &id)?;
+    // The container leads its default route elsewhere.
+    let odd = "\u{1b}[2Jx";
+    let ip = |args: &str| {
+        let args: Vec<_> =
+            args.split(' ').map(|word| if word == "ODD" { odd } else { word }).collect();
+        lab.run_in_netns_of("web", "ip", &args)
+    };
+    ip("link add ODD type veth peer name odd")?;
+    ip("link set odd up")?;
+    ip("link set ODD up")?;
+    ip("route replace default dev ODD")?;
+    wait_for("its default route to be right again", PATIENCE, || {
+        let routes = ip("route show default")?;
+        Ok((routes.contains("dev eth1") && !routes.contains(odd)).then_some(()))
+    })?;
+    // Somebody with access to the database calls things so.
+    let forged = format!("\"x\\n{FORGED}\\u001b[2J\\u202e\"");
+    let set = |record: &str, column: &str| {
+        lab.vsctl(&["set", "interface", record, &format!("external_ids:{column}={forged}")])
+    };
+    lab.vsctl(&["add-br", odd, "--", "set", "bridge", odd, "datapath_type=netdev"])?;
+    lab.vsctl(&["add-port", "ovsbr0", "\u{1b}[2Jy"])?;
+    set("\u{1b}[2Jy", "container_id")?;
+    set("\u{1b}[2Jy", "container_iface")?;
+    daemon.kill9()?;
+    let mut all = daemon.log();
+    for column in ["container_iface", "container_start", "container_name", "container_engine"] {
+        set(&port, column)?;
+    }
+    all += &answers(&lab, "web")?;
+    let daemon = stage::start_daemon(&lab)?;
+    wait_for("the marks to be right again", PATIENCE, || {
+        let name = lab.vsctl(&["get", "interface", &port, "external_ids:container_name"])?;
+        Ok((name == "web").then_some(()))
+    })?;
+    all += &answers(&lab, "web")?;
+    all += &daemon.log();
+    ensure!(is_fit(&all), "{all:?}");
+    ensure!(!all.lines().any(|line| line.trim_start().starts_with(FORGED)), "{all}");
     Ok(())
 }
