@@ -6,6 +6,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+/// Connections that wait to be accepted. They are served in turn, whoever they are from, so a member of the group who makes
+/// them all the time lets root wait for as many; the kernel's own bound is 4096.
+const WAITING: i32 = 64;
+
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -28,6 +32,7 @@ pub(crate) fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, E
         path.parent().map_or(Ok(()), make_folder)?;
         let _ = fs::remove_file(&draft);
         let listener = UnixListener::bind(&draft)?;
+        rustix::net::listen(&listener, WAITING)?;
         fs::set_permissions(&draft, Permissions::from_mode(0o660))?;
         // Where the group is the process's own, this takes no privilege.
         if group.is_some_and(|group| fs::metadata(&draft).is_ok_and(|it| it.gid() != group)) {

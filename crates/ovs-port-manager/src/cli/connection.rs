@@ -11,6 +11,8 @@ use hyper::body::Bytes;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use port_plan::Rules;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -105,9 +107,21 @@ pub(crate) async fn ask_daemon(config: &Config) -> Result<Ports, String> {
     })
 }
 
+/// Connects to a Unix socket, and waits where many others do. A socket that does not block would be refused then.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // It bounds connecting, too (unix(7)).
+    set_socket_timeout(&socket, Timeout::Send, Some(ANSWER))?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = std::os::unix::net::UnixStream::from(socket);
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
 /// One request over a Unix socket.
 async fn get(path: &Path, uri: &str) -> anyhow::Result<String> {
-    let stream = UnixStream::connect(path).await?;
+    let stream = connect(path)?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

@@ -36,6 +36,9 @@ const ONE_REQUEST: Duration = Duration::from_secs(15);
 const STREAM: Duration = Duration::from_secs(3600);
 /// How much the head of a request may be, and what is read ahead, in bytes.
 const BUFFER: usize = 16 * 1024;
+/// Connections that are accepted before those who have asked are read. Far fewer than there are places, so that nobody loses
+/// one unread; and more than one, so that those who wait for the listener's queue to have room have a chance.
+const BURST: usize = 16;
 /// The pause after a connection that could not be accepted: the process has no file left, say.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// The time between two warnings that connections are refused.
@@ -83,13 +86,16 @@ impl Listener for UnixListener {
 /// Serves connections for ever.
 pub(super) async fn serve(listener: impl Listener, door: Door, board: Arc<Board>, router: Router) {
     let hall = Arc::new(Hall::new(door, board));
+    let mut accepted = 0_usize;
     loop {
         match listener.next().await {
             Ok((stream, source)) => {
                 let (place, lost) = hall.admit(source).await;
                 tokio::spawn(attend(stream, place, lost, router.clone()));
-                // Whoever has asked already is read before the next one can take its place.
-                tokio::task::yield_now().await;
+                accepted = accepted.wrapping_add(1);
+                if accepted.is_multiple_of(BURST) {
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) => {
                 debug!("cannot accept a connection to the {door}: {error}");

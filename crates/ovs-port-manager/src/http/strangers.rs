@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -38,8 +38,10 @@ fn complaint(headers: &HeaderMap, hosts: &HostNames) -> Option<&'static str> {
     if headers.contains_key(ORIGIN) || sites.any(|site| elsewhere(site.as_bytes())) {
         return Some(OTHER_PAGE);
     }
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    (!host.is_some_and(|host| is_known(host, hosts))).then_some(UNKNOWN_HOST)
+    // Each of them, as somebody on the way may have believed any; none is not known, either.
+    let known = |host: &HeaderValue| host.to_str().is_ok_and(|host| is_known(host, hosts));
+    let is_named = headers.contains_key(HOST) && headers.get_all(HOST).iter().all(known);
+    (!is_named).then_some(UNKNOWN_HOST)
 }
 
 /// Whether a request may name a host like this: by an IP address, as localhost, by this machine's own name, or by one
@@ -115,5 +117,10 @@ mod tests {
             assert_eq!(told("origin", origin), Some(OTHER_PAGE), "{origin}");
         }
         assert_eq!(complaint(&HeaderMap::new(), &hosts()), Some(UNKNOWN_HOST));
+        let mut two = HeaderMap::new();
+        for host in ["localhost", "evil.example"] {
+            two.append(HOST, host.parse().unwrap());
+        }
+        assert_eq!(complaint(&two, &hosts()), Some(UNKNOWN_HOST));
     }
 }

@@ -159,8 +159,7 @@ fn ten_thousand_idle_connections_keep_nobody_from_being_attached_nor_root_from_a
         let id = lab.run_container(&format!("c{number}"), &labels)?;
         wait_ready(&lab, &id)?;
     }
-    let status = lab.run(PROGRAM, &["status"])?;
-    ensure!(status.matches("ready").count() == 5, "{status}");
+    wait_told_ready(&lab, 5)?;
     let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
     ensure!(files < 200, "{files} open files");
     // Those that ask for nothing are closed, and others are served again.
@@ -170,6 +169,14 @@ fn ten_thousand_idle_connections_keep_nobody_from_being_attached_nor_root_from_a
     })?;
     ensure!(daemon.log().matches("new ones push out others").count() == 1, "{}", daemon.log());
     Ok(())
+}
+
+/// Waits until root is told that so many ports are ready.
+fn wait_told_ready(lab: &Lab, number: usize) -> Result<()> {
+    wait_for("ports that are ready", PATIENCE, || {
+        let status = told(lab, &["status"])?;
+        Ok((status.matches(" ready ").count() == number).then_some(()))
+    })
 }
 
 /// Opens so many connections, sends a text over each for as long as that goes, reads nothing, and holds them until it is
@@ -206,7 +213,7 @@ fn who_reads_no_answer_keeps_others_from_none() -> Result<()> {
         let id = lab.run_container(&format!("c{number}"), &[("ovs.ip_address", &address)])?;
         wait_ready(&lab, &id)?;
     }
-    ensure!(lab.run(PROGRAM, &["status"])?.matches("ready").count() == 3);
+    wait_told_ready(&lab, 3)?;
     // Nobody is answered twice over one connection, so nothing more comes of what the others have sent.
     let files = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))?.count();
     ensure!(files < 200, "{files} open files");
@@ -234,6 +241,41 @@ fn streams_that_are_left_open_keep_nobody_from_the_events() -> Result<()> {
     lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
     last.wait_log("\"what\":\"ready\"", PATIENCE)?;
     ensure!(counted()?.contains(&gave_way(100 - 15)));
+    Ok(())
+}
+
+/// Makes connections to a Unix socket for as long as it runs, asks over each of them, and reads nothing.
+const FLOOD: &str = "import collections, resource, socket, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+held = collections.deque()
+while True:
+    one = socket.socket(socket.AF_UNIX)
+    one.setblocking(False)
+    try:
+        one.connect(sys.argv[1])
+        one.send(b'GET /metrics HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')
+    except OSError:
+        continue
+    held.append(one)
+    if len(held) == 5000:
+        print('many', flush=True)
+    if len(held) > 5000:
+        held.popleft().close()";
+
+#[test]
+fn a_member_of_the_group_that_floods_the_control_socket_keeps_root_from_nothing() -> Result<()> {
+    let lab = Lab::start()?;
+    let socket = lab.path().join("control.sock").display().to_string();
+    let options = ["--control-socket", &socket, "--control-group", "daemon"];
+    let _daemon = stage::start_daemon_with(&lab, &options)?;
+    let member =
+        ["--reuid=65534", "--regid=daemon", "--clear-groups", "/usr/bin/python3", "-c", FLOOD];
+    let flood = lab.spawn("setpriv".as_ref(), &[&member[..], &[&socket]].concat(), &[])?;
+    flood.wait_log("many", PATIENCE)?;
+    for _ in 0..5 {
+        let status = lab.run(PROGRAM, &["status", "--control-socket", &socket])?;
+        ensure!(status == "no container asks for a port", "{status}");
+    }
     Ok(())
 }
 
