@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::adopt;
 use crate::desired::{Desired, Refusal};
 use crate::link_name::LinkName;
+use crate::mac::MacAddress;
 use crate::observed::{
     HostEnd, Leftover, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner, PortFlows,
 };
@@ -317,6 +318,7 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
         routes: routes.clone(),
         tx_checksum_offload: datapath == Datapath::System,
         held: !spec.flow_rules(datapath).is_empty(),
+        replaces: left_behind(spec, observed),
     });
     let add_port = Step::AddPort {
         bridge: bridge.clone(),
@@ -329,6 +331,16 @@ fn add(spec: &PortSpec, name: &LinkName, observed: &Observed) -> Vec<Step> {
     };
     let missing = (!observed.bridges.contains_key(bridge)).then_some(add_bridge);
     missing.into_iter().chain([add_link, add_port]).collect()
+}
+
+/// The MAC address of what a link of this start may have left in the container, if its row is there and it is not.
+fn left_behind(spec: &PortSpec, observed: &Observed) -> Option<MacAddress> {
+    let mut ports = ours(observed).filter(|port| port.key == spec.key);
+    let lost = ports.find(|port| {
+        port.start.as_ref() == Some(&spec.start)
+            && observed.links.iter().all(|link| link.name != port.name)
+    });
+    lost?.config.mac
 }
 
 /// Has a port's flow rules put in force, unless they are.

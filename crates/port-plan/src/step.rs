@@ -134,6 +134,9 @@ pub struct LinkSpec {
     pub tx_checksum_offload: bool,
     /// Whether the host's end stays down, until the port's flow rules are in force.
     pub held: bool,
+    /// What may be in its place inside the container: what is left of a link of this start whose end in the host somebody has
+    /// taken away, with this MAC address.
+    pub replaces: Option<MacAddress>,
 }
 
 /// What is to be put right of a link's end inside its container. What is not named stays as it is.

@@ -241,6 +241,7 @@ fn spec(
         routes: wish.gateway.map(Route::default_via).into_iter().collect(),
         tx_checksum_offload: datapath == Datapath::System,
         held: false,
+        replaces: None,
     })
 }
 

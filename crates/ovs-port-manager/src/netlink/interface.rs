@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 use ipnet::IpNet;
 
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use port_plan::{LinkName, LinkRepair, LinkSpec, MacAddress, ObservedInterface, Route};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::connection::{Connection, Request};
 use super::{Error, address, route};
@@ -167,6 +168,28 @@ impl Wanted {
     fn ipv4(&self) -> impl Iterator<Item = &IpNet> {
         self.addresses.iter().filter(|address| address.addr().is_ipv4())
     }
+}
+
+/// Deletes what is left of a link of ours whose end in the host somebody has taken away: a veth of this MAC address. Returns
+/// whether it was there.
+pub(super) fn delete_left(name: &LinkName, mac: MacAddress) -> Result<bool, Error> {
+    let mut connection = Connection::open()?;
+    let link = get(&mut connection, name)?;
+    let is_veth = |info: &LinkInfo| matches!(info, LinkInfo::Kind(InfoKind::Veth));
+    let says = |attribute: &LinkAttribute| match attribute {
+        LinkAttribute::LinkInfo(info) => info.iter().any(is_veth),
+        LinkAttribute::Address(octets) => **octets == mac.octets(),
+        _ => false,
+    };
+    let left = link.attributes.iter().filter(|attribute| says(attribute)).count() == 2;
+    if left {
+        info!("deleting {name}, whose end in the host somebody has taken away");
+        let mut message = LinkMessage::default();
+        message.header.index = link.header.index;
+        let (message, what) = (RouteNetlinkMessage::DelLink(message), format!("delete {name}"));
+        connection.batch(vec![Request { message, flags: 0, what }])?;
+    }
+    Ok(left)
 }
 
 /// Takes addresses away again, as far as they are there.

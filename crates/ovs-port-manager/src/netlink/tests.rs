@@ -87,6 +87,7 @@ fn spec(addresses: &[&str], gateways: &[&str]) -> LinkSpec {
         },
         by_hand: false,
         held: false,
+        replaces: None,
         start: "2026-01-02T03:04:05.678901234Z".into(),
         mac: "02:00:00:00:00:aa".parse().unwrap(),
         mtu: Some(1400),

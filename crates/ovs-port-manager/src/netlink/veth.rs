@@ -49,9 +49,13 @@ pub(crate) fn create(
     made: impl FnOnce(),
 ) -> Result<Created, Error> {
     let mut index = None;
-    let mut requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec)];
-    requests.extend((!spec.held).then(|| up(&spec.name)));
-    let added = host.batch_and_hear(requests, |told| index = index.or(other_end(&told)));
+    let mut added = add_pair(host, spec, netns, &mut index);
+    if let (Err(error), Some(mac)) = (&added, spec.replaces)
+        && error.errno() == Some(libc::EEXIST)
+        && inside(netns, || interface::delete_left(&spec.key.interface, mac)).unwrap_or(false)
+    {
+        added = add_pair(host, spec, netns, &mut index);
+    }
     if let Err(error) = added {
         // The host end's name is new to the kernel: what exists is the interface in the container.
         if error.errno() == Some(libc::EEXIST) {
@@ -69,6 +73,18 @@ pub(crate) fn create(
         let _ = host.batch(vec![remove(&spec.name)]);
     }
     configured.map(|replaced_routes| Created { replaced_routes })
+}
+
+/// Makes the pair with its mark; notes the other end's index, where the kernel tells it.
+fn add_pair(
+    host: &mut Connection,
+    spec: &LinkSpec,
+    netns: &OwnedFd,
+    index: &mut Option<u32>,
+) -> Result<(), Error> {
+    let mut requests = vec![add(spec, netns.as_raw_fd()), set_mark(spec)];
+    requests.extend((!spec.held).then(|| up(&spec.name)));
+    host.batch_and_hear(requests, |told| *index = index.or(other_end(&told)))
 }
 
 /// The index of the other end, where the kernel tells it of a new veth. Old ones tell nothing.

@@ -24,6 +24,7 @@ mod inside;
 mod interfaces;
 mod labels;
 mod leadership;
+mod moved;
 mod policy;
 mod privileges;
 mod renames;

@@ -504,6 +504,24 @@ fn what_nobody_asked_for_is_put_right_where_it_keeps_a_port_from_what_was() {
     );
 }
 
+#[test]
+fn what_a_lost_link_has_left_in_its_container_may_be_replaced() {
+    let replaced = |ports: Vec<ObservedPort>| {
+        let desired = Desired::of(&container(&[ADDRESS]), &rules(), &mut Registry::default());
+        let steps = steps(&plan(&desired, &Observed { ports, ..bridge() }, 0));
+        let replaces = steps.iter().find_map(|step| match step {
+            Step::AddLink(link) => Some(link.replaces),
+            _ => None,
+        });
+        replaces.expect("a link is made")
+    };
+    let row = |began| port("3f2a9c1babcde_l", "ovsbr0", began, None, Owner::Us);
+    let ours = row(1);
+    assert_eq!(replaced(vec![ours.clone()]), ours.config.mac);
+    assert_eq!(replaced(vec![row(2)]), None, "another start lies in another namespace");
+    assert_eq!(replaced(Vec::new()), None, "nobody knows whose it is");
+}
+
 /// A world that steps are carried out on, as strict as the real one.
 #[derive(Debug, Clone)]
 struct World {

@@ -219,6 +219,7 @@ pub(super) const BESIDE: &[Setting] = &[
     mirror("Mirror: `snaplen`", "set mirror MIRROR snaplen=14"),
     mirror("Mirror: `name`", "set mirror MIRROR name=theirs"),
     mirror("Mirror: `external_ids`", "remove mirror MIRROR external_ids owner"),
+    mirror("Mirror: `external_ids`, all", "clear mirror MIRROR external_ids"),
     mirror("Bridge: `mirrors`", "clear bridge ovsbr0 mirrors"),
 ];
 
