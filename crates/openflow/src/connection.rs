@@ -128,8 +128,26 @@ impl Connection {
     ///
     /// Those of the connection.
     pub async fn count(&mut self, cookie: u64) -> Result<u32, Error> {
-        let counts =
-            self.list(flow::count_request(cookie), |body| Some(vec![flow::read_count(body)?]));
+        self.read_count(flow::count_request(cookie)).await
+    }
+
+    /// How many flows of other cookies there are in a table. The switch goes through the flows of that table.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub async fn count_others(&mut self, table: u8, cookie: u64) -> Result<u32, Error> {
+        let all = self.read_count(flow::count_in_table_request(table, 0, 0)).await?;
+        if all == 0 {
+            return Ok(0);
+        }
+        let request = flow::count_in_table_request(table, cookie, u64::MAX);
+        // One of them may have come or gone in between.
+        Ok(all.saturating_sub(self.read_count(request).await?))
+    }
+
+    async fn read_count(&mut self, request: Message) -> Result<u32, Error> {
+        let counts = self.list(request, |body| Some(vec![flow::read_count(body)?]));
         counts.await?.first().copied().ok_or(Error::Malformed("no count"))
     }
 

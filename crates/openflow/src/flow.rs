@@ -188,22 +188,27 @@ impl Action {
 
 /// Asks for all flows of a cookie.
 pub(crate) fn list_request(cookie: u64) -> Message {
-    Message::multipart(multipart::FLOW, &stats_request(cookie))
+    Message::multipart(multipart::FLOW, &stats_request(ALL_TABLES, cookie, u64::MAX))
 }
 
 /// Asks how many flows there are of a cookie.
 pub(crate) fn count_request(cookie: u64) -> Message {
-    Message::multipart(multipart::AGGREGATE, &stats_request(cookie))
+    Message::multipart(multipart::AGGREGATE, &stats_request(ALL_TABLES, cookie, u64::MAX))
+}
+
+/// Asks how many flows there are in a table whose cookies have these values in these bits.
+pub(crate) fn count_in_table_request(table: u8, cookie: u64, mask: u64) -> Message {
+    Message::multipart(multipart::AGGREGATE, &stats_request(table, cookie, mask))
 }
 
 /// `struct ofp_flow_stats_request`, and that for aggregates, which is the same (7.3.5.2, 7.3.5.3).
-fn stats_request(cookie: u64) -> Vec<u8> {
-    let mut body = vec![ALL_TABLES, 0, 0, 0];
+fn stats_request(table: u8, cookie: u64, mask: u64) -> Vec<u8> {
+    let mut body = vec![table, 0, 0, 0];
     body.extend(ANY.to_be_bytes());
     body.extend(ANY.to_be_bytes());
     body.extend([0; 4]);
     body.extend(cookie.to_be_bytes());
-    body.extend(u64::MAX.to_be_bytes());
+    body.extend(mask.to_be_bytes());
     body.extend(Match::new().bytes());
     body
 }

@@ -5,6 +5,9 @@ use crate::read::Reader;
 
 /// `struct ofp_port` (7.2.1).
 const SIZE: usize = 64;
+/// `OFPPC_NO_RECV` and `OFPPC_NO_FWD` (7.2.1).
+const NO_RECEIVE: u32 = 1 << 2;
+const NO_FORWARD: u32 = 1 << 5;
 /// The highest number of a port that is one (`OFPP_MAX`, 7.2.1).
 const MAX: u32 = 0xffff_ff00;
 
@@ -15,6 +18,10 @@ pub struct Port {
     pub number: u32,
     /// Its name, as far as there is room for it: 15 bytes.
     pub name: String,
+    /// What it sends is dropped (`OFPPC_NO_RECV`).
+    pub no_receive: bool,
+    /// What is sent to it is dropped (`OFPPC_NO_FWD`).
+    pub no_forward: bool,
 }
 
 /// What has happened to a port.
@@ -61,7 +68,9 @@ fn read(from: &mut Reader<'_>) -> Option<Option<Port>> {
     port.skip(4 + 6 + 2)?;
     let name = port.take(16)?.split(|byte| *byte == 0).next()?;
     let name = String::from_utf8_lossy(name).into_owned();
-    Some((number < MAX).then_some(Port { number, name }))
+    let config = port.u32()?;
+    let (no_receive, no_forward) = (config & NO_RECEIVE != 0, config & NO_FORWARD != 0);
+    Some((number < MAX).then_some(Port { number, name, no_receive, no_forward }))
 }
 
 #[cfg(test)]
@@ -80,10 +89,19 @@ mod tests {
     #[test]
     fn ports_are_known_by_name_and_the_bridges_own_is_none() {
         let body = [shown(7, "3f2a9c1bk4x2q_l"), shown(0xffff_fffe, "ovsbr0")].concat();
-        let port = Port { number: 7, name: "3f2a9c1bk4x2q_l".to_owned() };
+        let name = "3f2a9c1bk4x2q_l".to_owned();
+        let port = Port { number: 7, name, no_receive: false, no_forward: false };
         assert_eq!(read_list(&body), Some(vec![port.clone()]));
         let gone = [vec![1, 0, 0, 0, 0, 0, 0, 0], shown(7, "3f2a9c1bk4x2q_l")].concat();
         assert_eq!(read_change(&gone), Some(Some(PortChange::Gone(port))));
+    }
+
+    #[test]
+    fn what_an_operator_has_forbidden_a_port_is_read() {
+        let mut shown = shown(7, "p");
+        shown[32..36].copy_from_slice(&NO_FORWARD.to_be_bytes());
+        let port = &read_list(&shown).unwrap()[0];
+        assert!(port.no_forward && !port.no_receive);
     }
 
     proptest! {

@@ -22,7 +22,7 @@ use crate::logging::{self, Logging};
 use crate::netlink::HostNews;
 use crate::reconcile::{Control, Reconciler, Settings};
 use crate::switch::Switch;
-use crate::{control, datapath, preflight, privileges};
+use crate::{control, datapath, preflight, privileges, surroundings};
 
 /// The longest pause between tries to reach Docker and OVSDB at the start.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -116,6 +116,9 @@ async fn serve(
         datapath = %settings.rules.defaults.datapath,
         "started"
     );
+    for place in surroundings::examine(&config).await {
+        warn!("{place}; {}", place.advice());
+    }
     let mandate = switch.claim()?;
     let (world, flows) = World::new(switch);
     let (controls, steering) = mpsc::channel(1);

@@ -183,7 +183,7 @@ async fn ports(State(served): State<Arc<Served>>) -> Response {
     let ports = Ports {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: served.board.instance_now(),
-        unready: served.board.unready().map(str::to_owned),
+        unready: served.board.unready().map(std::borrow::Cow::into_owned),
         ports: served.rows().await,
     };
     match serde_json::to_string(&ports) {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod board;
+mod bridge_watch;
 mod cli;
 mod compose;
 mod config;
@@ -29,6 +30,7 @@ mod privileges;
 mod procfs;
 mod reconcile;
 mod service_manager;
+mod surroundings;
 mod switch;
 
 use std::path::Path;

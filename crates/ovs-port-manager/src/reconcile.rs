@@ -6,6 +6,7 @@
 mod announcements;
 mod changes;
 mod finish;
+mod forwarding;
 mod look;
 mod readiness;
 mod steps;
@@ -15,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ovsdb::tables::{Bridge, Interface, Mirror, Port, Qos};
+use ovsdb::tables::{Bridge, Controller, Interface, Mirror, OpenVSwitch, Port, Qos};
 use ovsdb::{LockState, State};
 use port_plan::{Backoff, Budget, ContainerId, LinkName, PortKey, Rules, Start};
 use tokio::sync::{mpsc, watch};
@@ -35,6 +36,8 @@ use crate::netlink::{HostNews, News};
 use crate::service_manager;
 use crate::switch;
 use announcements::Announcements;
+use forwarding::Vigil;
+pub(crate) use forwarding::forwarding;
 use look::{Attached, Look};
 pub(crate) use look::{Observer, Preview};
 use timers::{Timer, Timers};
@@ -90,6 +93,7 @@ pub(crate) struct Reconciler {
     /// That there are ports of other engines was said, as the leader or not.
     others_told: Option<bool>,
     announcements: Announcements,
+    vigil: Vigil,
     /// Docker's events have been followed: a survey before that would miss what happens meanwhile, and
     /// there would have to be another.
     followed: bool,
@@ -233,8 +237,10 @@ impl Reconciler {
         board: Arc<Board>,
     ) -> Self {
         let Settings { rules, resync_interval, detach_on_exit } = settings;
+        let vigil = Vigil::new(world.switch.endpoint());
         Self {
             mandate,
+            vigil,
             observer: Arc::new(Observer::new(docker, world, rules)),
             board,
             entries: HashMap::new(),
@@ -266,6 +272,8 @@ impl Reconciler {
         let mut interfaces = switch.changes::<Interface>();
         let mut ports = switch.changes::<Port>();
         let mut bridges = switch.changes::<Bridge>();
+        let mut controllers = switch.changes::<Controller>();
+        let mut roots = switch.changes::<OpenVSwitch>();
         let mut qos = switch.changes::<Qos>();
         let mut mirrors = switch.changes::<Mirror>();
         let mut state = switch.state();
@@ -308,7 +316,17 @@ impl Reconciler {
                 },
                 Some(change) = interfaces.recv() => self.interface_changed(&change),
                 Some(change) = ports.recv() => self.port_changed(&change),
-                Some(change) = bridges.recv() => self.bridge_changed(&change),
+                Some(change) = bridges.recv() => {
+                    self.bridge_changed(&change);
+                    self.forwarding_may_differ();
+                }
+                Some(_) = controllers.recv() => self.forwarding_may_differ(),
+                Some(change) = roots.recv() => {
+                    if forwarding::waits_differently(&change) {
+                        self.forwarding_may_differ();
+                    }
+                }
+                () = self.vigil.news() => self.forwarding_may_differ(),
                 Some(change) = qos.recv() => self.row_beside_changed(&change),
                 Some(change) = mirrors.recv() => self.row_beside_changed(&change),
                 Some(item) = news.recv() => self.link_news(item),
@@ -527,6 +545,7 @@ impl Reconciler {
                 Timer::Standby => self.stand_by(),
                 // Whatever has happened, those that are due come next.
                 Timer::Announce => {}
+                Timer::Forwarding => self.see_forwarding(),
                 Timer::Ready(port) => waiting |= self.still_waiting(&port),
             }
         }

@@ -7,6 +7,7 @@ mod bridge;
 mod by_hand;
 mod columns;
 mod engine;
+mod facts;
 mod inventory;
 mod lease;
 mod port;
@@ -14,7 +15,7 @@ mod port;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use ovsdb::tables::{Bridge, Interface, Mirror, OpenVSwitch, Port, Qos};
+use ovsdb::tables::{Bridge, Controller, Interface, Mirror, OpenVSwitch, Port, Qos};
 use ovsdb::{
     Change, Client, Lock, LockState, Monitor, Mutation, Replica, Row, State, Transaction, Uuid,
 };
@@ -26,7 +27,8 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 pub(crate) use by_hand::{ByHandIds, ByHandNow, NamedPort, is_by_hand};
 pub(crate) use columns::settings_differ;
-pub(crate) use inventory::Inventory;
+pub(crate) use facts::link_differs;
+pub(crate) use inventory::{Broken, Inventory};
 pub(crate) use lease::lost as lost_leases;
 
 /// Keys of an Interface's `external_ids`. The first two are those of `ovs-docker`.
@@ -105,6 +107,7 @@ impl Switch {
         let monitor = Monitor::new("Open_vSwitch")
             .table::<OpenVSwitch>()
             .table::<Bridge>()
+            .table::<Controller>()
             .table::<Port>()
             .table::<Interface>()
             .table::<Qos>()
@@ -112,8 +115,6 @@ impl Switch {
             // Nobody reads these, and with many ports they are a good part of the replica and of its news.
             .without(Port::OTHER_CONFIG)
             .without(Interface::MAC_IN_USE)
-            .without(Interface::ADMIN_STATE)
-            .without(Interface::LINK_STATE)
             .without(Interface::IFINDEX)
             .without(Interface::MTU)
             .index_external_id(key::CONTAINER_ID)

@@ -5,6 +5,7 @@
 //! What the columns mean is told in ovs-vswitchd.conf.db(5).
 
 mod bridge;
+mod controller;
 mod interface;
 mod mirror;
 mod open_vswitch;
@@ -12,6 +13,7 @@ mod port;
 mod qos;
 
 pub use bridge::{Bridge, FailMode};
+pub use controller::{ConnectionMode, Controller, Type};
 pub use interface::{AdminState, Interface, LinkState};
 pub use mirror::Mirror;
 pub use open_vswitch::OpenVSwitch;

@@ -14,6 +14,7 @@ mod by_hand;
 mod container;
 mod desired;
 mod flow_rules;
+mod forwarding;
 mod glob;
 mod identity;
 mod kilobits;
@@ -44,6 +45,9 @@ pub use by_hand::{ByHandPort, clear};
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
 pub use desired::{Desired, DesiredPorts, Refusal};
 pub use flow_rules::{Field, FlowRule, FlowRules, Limit};
+pub use forwarding::{
+    Breach, BridgeFacts, Controller, Forwarding, Obstacle, PortFacts, SwitchFacts,
+};
 pub use glob::Glob;
 pub use identity::{Identity, RowMarks, identify, is_made_up};
 pub use kilobits::{InvalidKilobits, Kilobits};

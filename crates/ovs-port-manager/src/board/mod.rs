@@ -7,6 +7,7 @@ mod metrics;
 mod row;
 mod state;
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use crate::switch::ByHandNow;
 use metrics::Metrics;
 pub(crate) use metrics::{Closed, Door, Latency, exposition, prometheus_text};
 pub(crate) use row::{Counters, Phase, Row};
-pub(crate) use state::{Denial, Instance, Trouble};
+pub(crate) use state::{Denial, Hindrance, Instance, Trouble};
 use state::{State, Taken};
 
 /// Events that a slow listener may be behind before it loses some.
@@ -118,6 +119,22 @@ impl Board {
         self.state().unguarded(key);
     }
 
+    /// Something is in the way of a port that is in place, or nothing any more.
+    pub(crate) fn hindered(&self, spec: &PortSpec, hindrance: Option<Hindrance>) {
+        match &hindrance {
+            Some(Hindrance { phase, reason, .. }) => {
+                self.tell_phase(&spec.key, &spec.container_name, *phase, Some(reason));
+            }
+            None => self.tell_phase(&spec.key, &spec.container_name, Phase::Ready, None),
+        }
+        self.state().hindered(&spec.key, hindrance);
+    }
+
+    /// What was in the way of a port is history, as it is gone or not ready any more.
+    pub(crate) fn forget_hindrance(&self, key: &PortKey) {
+        self.state().hindered(key, None);
+    }
+
     /// What an interface's way to its new port took.
     pub(crate) fn attached(&self, key: &PortKey, latency: Latency) {
         self.metrics.attached(latency);
@@ -179,7 +196,7 @@ impl Board {
     }
 
     /// Whether all is as it has to be for containers to be attached; if not, what is not.
-    pub(crate) fn unready(&self) -> Option<&'static str> {
+    pub(crate) fn unready(&self) -> Option<Cow<'static, str>> {
         self.state().unready()
     }
 

@@ -65,8 +65,10 @@ pub(crate) enum Phase {
     Pending,
     /// It is to have a port and has none. Only who looks without the daemon sees that.
     Missing,
-    /// It is in place and lets everything pass: its flow rules are not in force, which is tried again.
+    /// It is in place and lets packets pass that its flow rules would drop: they are not in force, or not the first.
     Unguarded,
+    /// It is in place, and something that is known keeps all packets from passing.
+    Blocked,
     /// Something failed and will be tried again.
     Retrying,
     /// Its labels have mistakes.
@@ -201,11 +203,12 @@ impl From<&Taken> for TakenStep {
 }
 
 impl Phase {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Ready,
         Self::Pending,
         Self::Missing,
         Self::Unguarded,
+        Self::Blocked,
         Self::Retrying,
         Self::Mistaken,
         Self::Refused,
@@ -223,6 +226,7 @@ impl Phase {
             Self::Pending => "pending",
             Self::Missing => "missing",
             Self::Unguarded => "unguarded",
+            Self::Blocked => "blocked",
             Self::Retrying => "retrying",
             Self::Mistaken => "mistaken",
             Self::Refused => "refused",

@@ -1,5 +1,6 @@
 //! What is known, and how it changes. No IO, no clock.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +61,19 @@ pub(super) struct State {
     pub(super) by_hand: Vec<Row>,
     /// The ports that are in place without their flow rules.
     unguarded: BTreeSet<PortKey>,
+    /// The ports that are in place, and do not forward as they should.
+    hindered: BTreeMap<PortKey, Hindrance>,
+}
+
+/// What is in the way of a port that is in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hindrance {
+    /// `Blocked` or `Unguarded`.
+    pub(crate) phase: Phase,
+    pub(crate) reason: String,
+    /// The container itself may have caused it.
+    pub(crate) by_container: bool,
+    pub(crate) since: SystemTime,
 }
 
 #[derive(Default)]
@@ -137,6 +151,14 @@ impl State {
         self.unguarded.insert(key.clone());
     }
 
+    /// Something is in the way of a port, or nothing any more.
+    pub(super) fn hindered(&mut self, key: &PortKey, hindrance: Option<Hindrance>) {
+        match hindrance {
+            Some(hindrance) => drop(self.hindered.insert(key.clone(), hindrance)),
+            None => drop(self.hindered.remove(key)),
+        }
+    }
+
     fn port(
         &mut self,
         spec: &Arc<PortSpec>,
@@ -189,6 +211,7 @@ impl State {
     /// The container's name, if it had that port.
     pub(super) fn forget_port(&mut self, key: &PortKey) -> Option<Arc<str>> {
         self.unguarded.remove(key);
+        self.hindered.remove(key);
         let container = self.containers.get_mut(&key.container)?;
         let place = container.ports.iter().position(|port| port.of(key))?;
         container.ports.swap_remove(place);
@@ -198,6 +221,7 @@ impl State {
     pub(super) fn forget(&mut self, id: &ContainerId) {
         self.containers.remove(id);
         self.unguarded.retain(|key| key.container != *id);
+        self.hindered.retain(|key, _| key.container != *id);
     }
 
     /// Nothing is known of any container.
@@ -205,10 +229,11 @@ impl State {
         self.surveyed = false;
         self.containers.clear();
         self.unguarded.clear();
+        self.hindered.clear();
     }
 
-    pub(super) fn unready(&self) -> Option<&'static str> {
-        match self.instance {
+    pub(super) fn unready(&self) -> Option<Cow<'static, str>> {
+        let reason = match self.instance {
             Instance::Standby => Some("standing by: another instance is at work"),
             _ if !self.ovsdb => Some("not connected to OVSDB"),
             _ if !self.docker => Some("not connected to Docker"),
@@ -217,7 +242,16 @@ impl State {
                 Some("ports let everything pass, as their flow rules are not in force; see status")
             }
             _ => None,
-        }
+        };
+        reason.map(Cow::Borrowed).or_else(|| self.hindrance().map(Cow::Owned))
+    }
+
+    /// What is in the way of ports, but for what a container may have done to its own.
+    fn hindrance(&self) -> Option<String> {
+        let mut all = self.hindered.values().filter(|hindrance| !hindrance.by_container);
+        let Hindrance { phase, reason, .. } = all.next()?;
+        let ports = 1 + all.count();
+        Some(format!("ports that are {phase}: {ports}; {reason}"))
     }
 
     pub(super) fn rows(&self) -> Vec<Row> {
@@ -229,6 +263,17 @@ impl State {
                     && row.interface.as_deref() == Some(interface.as_str())
             };
             rows.iter_mut().filter(of_port).for_each(|row| row.phase = Phase::Unguarded);
+        }
+        for row in rows.iter_mut().filter(|row| row.phase == Phase::Ready) {
+            let is_of = |(key, _): &(&PortKey, &Hindrance)| {
+                row.container == key.container.as_str()
+                    && row.interface.as_deref() == Some(key.interface.as_str())
+            };
+            if let Some((_, hindrance)) = self.hindered.iter().find(is_of) {
+                row.phase = hindrance.phase;
+                row.error = Some(hindrance.reason.clone());
+                row.since = Some(time(hindrance.since));
+            }
         }
         rows.extend(self.by_hand.iter().cloned());
         rows.sort_by(|a, b| (&a.name, &a.interface).cmp(&(&b.name, &b.interface)));

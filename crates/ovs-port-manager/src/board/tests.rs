@@ -174,17 +174,44 @@ fn the_last_steps_are_remembered() {
 }
 
 #[test]
+fn a_port_with_something_in_its_way_is_not_ready_and_only_what_others_did_counts_for_all() {
+    let mut state = State::default();
+    (state.ovsdb, state.docker, state.surveyed) = (true, true, true);
+    let web = spec(&container("web", &[("ovs.ip_address", "10.0.0.1/24")]));
+    state.ready(&web, &"web_l".parse().unwrap(), 3, at(1));
+    let hindrance = |by_container| Hindrance {
+        phase: Phase::Blocked,
+        reason: "nothing passes".to_owned(),
+        by_container,
+        since: at(2),
+    };
+    state.hindered(&web.key, Some(hindrance(true)));
+    let row = &state.rows()[0];
+    assert_eq!((row.phase, row.error.as_deref()), (Phase::Blocked, Some("nothing passes")));
+    assert_eq!(row.since, Some(row::time(at(2))));
+    assert_eq!(state.unready(), None);
+    state.hindered(&web.key, Some(hindrance(false)));
+    let unready = "ports that are blocked: 1; nothing passes";
+    assert_eq!(state.unready().as_deref(), Some(unready));
+    state.hindered(&web.key, None);
+    assert_eq!((state.rows()[0].phase, state.unready()), (Phase::Ready, None));
+    state.hindered(&web.key, Some(hindrance(false)));
+    state.forget_port(&web.key);
+    assert_eq!(state.unready(), None);
+}
+
+#[test]
 fn ready_is_said_only_when_all_is_connected_and_listed() {
     let mut state = State::default();
-    assert_eq!(state.unready(), Some("not connected to OVSDB"));
+    assert_eq!(state.unready().as_deref(), Some("not connected to OVSDB"));
     state.ovsdb = true;
-    assert_eq!(state.unready(), Some("not connected to Docker"));
+    assert_eq!(state.unready().as_deref(), Some("not connected to Docker"));
     state.docker = true;
-    assert_eq!(state.unready(), Some("the first look at everything is not over"));
+    assert_eq!(state.unready().as_deref(), Some("the first look at everything is not over"));
     state.surveyed = true;
     assert_eq!(state.unready(), None);
     state.instance = Instance::Standby;
-    assert_eq!(state.unready(), Some("standing by: another instance is at work"));
+    assert_eq!(state.unready().as_deref(), Some("standing by: another instance is at work"));
 }
 
 #[test]

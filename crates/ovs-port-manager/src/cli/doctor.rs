@@ -1,12 +1,12 @@
 //! `doctor`: what could keep containers from their ports, and what to do about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
 use anstyle::AnsiColor;
 use clap::Args;
-use port_plan::{ContainerId, Datapath, PortPlan, Refusal, Step};
+use port_plan::{ContainerId, Datapath, Forwarding, LinkName, PortFacts, PortPlan, Refusal, Step};
 use serde::Serialize;
 
 use super::Outcome;
@@ -14,12 +14,13 @@ use super::connection::{self, Connection, Control};
 use super::output::{self, Format};
 use super::table::{self, Cell, Line};
 use crate::board::Instance;
+use crate::bridge_watch::{self, Told};
 use crate::config::{Config, ignored_variables};
 use crate::docker::Docker;
 use crate::error_chain::chain;
 use crate::reconcile::Observer;
-use crate::switch::{Inventory, Switch};
-use crate::{daemon, datapath, netlink, preflight, privileges};
+use crate::switch::{Broken, Inventory, Switch};
+use crate::{daemon, datapath, netlink, preflight, privileges, surroundings};
 
 pub(crate) const EXAMPLES: &str = "\
 Each line is ok, a warning or a problem; below a warning or a problem stands what to do. Nothing is
@@ -107,9 +108,13 @@ async fn examine(config: &Config) -> Findings {
     kernel(&mut findings);
     let kernel_datapath = forwarding(&mut findings);
     let docker = docker(config, &mut findings).await;
-    let switch = switch(config, kernel_datapath, &mut findings).await;
+    let misplaced = misplaced(config, &mut findings).await;
+    let switch = switch(config, kernel_datapath, misplaced, &mut findings).await;
     standing(config, &mut findings).await;
-    if let (Some(docker), Some(switch)) = (docker, switch) {
+    if misplaced {
+        let found = "ports and links are not examined: from here they look as if they were broken";
+        findings.warning("stale", found, "");
+    } else if let (Some(docker), Some(switch)) = (docker, switch) {
         match daemon::settings(config) {
             Ok(settings) => {
                 let observer = connection::observer_of(docker, switch, settings.rules);
@@ -164,14 +169,15 @@ fn kernel(findings: &mut Findings) {
             "containers with an IPv6 address will not be attached; boot without ipv6.disable=1";
         findings.warning(about, "has no IPv6", advice);
     }
-    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    if namespace("1").is_some_and(|host| namespace("self") != Some(host)) {
-        findings.warning(
-            about,
-            "this is not the network namespace of process 1",
-            "the daemon must be in that of Open vSwitch: with Docker, --network host --pid host",
-        );
+}
+
+/// Whether this is a place from which the work cannot be done.
+async fn misplaced(config: &Config, findings: &mut Findings) -> bool {
+    let misplaced = surroundings::examine(config).await;
+    for place in &misplaced {
+        findings.problem("namespaces", place.to_string(), place.advice());
     }
+    !misplaced.is_empty()
 }
 
 /// The datapath of bridges that are to be made.
@@ -228,6 +234,7 @@ async fn docker(config: &Config, findings: &mut Findings) -> Option<Docker> {
 async fn switch(
     config: &Config,
     kernel: Option<Datapath>,
+    misplaced: bool,
     findings: &mut Findings,
 ) -> Option<Switch> {
     let about = "open vswitch";
@@ -250,7 +257,12 @@ async fn switch(
     if !initialised {
         findings.problem(about, "the database has no Open_vSwitch row", "ovs-vsctl init");
     }
-    match switch.vswitchd_runs().await {
+    let runs = switch.vswitchd_runs().await;
+    let told = match runs {
+        Ok(true) => bridge_watch::ask_of_all(&switch).await,
+        _ => HashMap::new(),
+    };
+    match runs {
         Ok(true) => findings.ok(about, "ovs-vswitchd runs"),
         Ok(false) => findings.problem(
             about,
@@ -276,11 +288,38 @@ async fn switch(
         let found = format!("{} is not there; the first container makes it", config.default_bridge);
         findings.ok("bridge", found);
     }
-    for (port, error) in broken {
-        let advice = format!("if nobody needs it: ovs-vsctl del-port {port}");
+    forwarding_of_bridges(&switch, &told, findings);
+    for Broken { port, error, ours } in broken {
+        let advice = match (misplaced, ours) {
+            (true, _) => "do not delete it: it may be sound, see namespaces above".to_owned(),
+            (false, true) => "it is one of ours, the daemon sees to it: look at its log".to_owned(),
+            (false, false) => format!("if nobody needs it: ovs-vsctl del-port {port}"),
+        };
         findings.warning("port", format!("ovs-vswitchd cannot use {port}: {error}"), &advice);
     }
     Some(switch)
+}
+
+/// What keeps the ports of bridges from forwarding, or may.
+fn forwarding_of_bridges(switch: &Switch, told: &HashMap<LinkName, Told>, findings: &mut Findings) {
+    let about = "bridge";
+    for (bridge, told) in told {
+        let Some(facts) = switch.bridge_facts(bridge, told) else { continue };
+        for controller in &facts.controllers {
+            let found = format!("{bridge} has the controller {controller}");
+            match controller.connected {
+                true => findings.ok(about, found),
+                false => findings.warning(about, found, "start it, or look at ovs-vswitchd's log"),
+            }
+        }
+        if let obstacle @ Forwarding::Blocked(_) = Forwarding::of(&PortFacts::default(), &facts) {
+            findings.problem(about, format!("{bridge}: {obstacle}"), "");
+        }
+    }
+    for (port, bridge) in switch.links_down() {
+        let found = format!("{port} of bridge {bridge} has no link: nothing passes there");
+        findings.warning("port", found, "look at its cable, or at what is at its other end");
+    }
 }
 
 async fn standing(config: &Config, findings: &mut Findings) {

@@ -12,9 +12,10 @@ use super::output::{self, Format};
 use super::table::{self, Line};
 use super::{Outcome, plan, status};
 use crate::board::{Denial, Row};
+use crate::bridge_watch::Told;
 use crate::escape::escape;
 use crate::http::Ports;
-use crate::reconcile::Preview;
+use crate::reconcile::{Observer, Preview};
 
 pub(crate) const EXAMPLES: &str = "\
 It has to see into the container, so it takes root. What was tried and when it is tried again is what
@@ -87,7 +88,9 @@ impl Explain {
             let preview = observer.preview(&container.id).await?;
             let container = preview.container.as_ref().context("it has just been removed")?;
             let daemon = connection::ask_daemon(&config).await;
-            Ok(answer(container, &preview, daemon))
+            let mut answer = answer(container, &preview, daemon);
+            answer.properties.extend(controllers(&observer, &preview));
+            Ok(answer)
         })?;
         match self.output {
             Format::Json => output::print_json(&answer)?,
@@ -135,6 +138,20 @@ fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String
         note,
         unheard,
     }
+}
+
+/// Who decides what passes on bridges that have controllers.
+fn controllers(observer: &Observer, preview: &Preview) -> Vec<Property> {
+    let specs = preview.desired.specs().iter();
+    let rows = specs.filter_map(|spec| {
+        let bridge = observer.world.switch.bridge_facts(&spec.bridge, &Told::default())?;
+        let controllers: Vec<_> = bridge.controllers.iter().map(ToString::to_string).collect();
+        let (interface, desired) = (spec.key.interface.to_string(), "-".to_owned());
+        let observed = controllers.join(", ");
+        let row = Property { interface, property: "controller", desired, observed };
+        (!controllers.is_empty()).then_some(row)
+    });
+    rows.collect()
 }
 
 fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {

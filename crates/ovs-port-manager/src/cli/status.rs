@@ -1,10 +1,11 @@
 //! `status`: how the ports of all containers stand.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use port_plan::{Desired, PortPlan, Readiness};
+use port_plan::{Desired, Forwarding, LinkName, PortPlan, PortSpec, Readiness};
 use serde::Serialize;
 
 use super::Outcome;
@@ -12,15 +13,17 @@ use super::connection::{self, Connection, Control};
 use super::output::{self, Format};
 use super::table::{self, Cell, Line};
 use crate::board::{Instance, Phase, Row};
+use crate::bridge_watch::{self, Told};
 use crate::config::Config;
 use crate::error_chain::chain;
 use crate::netlink;
-use crate::reconcile::{Observer, Preview};
+use crate::reconcile::{Observer, Preview, forwarding};
 
 pub(crate) const EXAMPLES: &str = "\
 It asks the daemon; where none runs, it asks Docker and Open vSwitch itself, and says so.
 
-Phases: ready (forwards packets), pending (waits for ovs-vswitchd), retrying (something failed),
+Phases: ready (forwards packets), pending (waits for ovs-vswitchd), blocked (nothing passes),
+unguarded (more passes than its flow rules allow), retrying (something failed),
 missing (has no port, and no daemon runs), mistaken (mistakes in its labels), refused (not allowed).
 
 Examples:
@@ -106,9 +109,10 @@ async fn answer(config: &Config) -> anyhow::Result<Answer> {
 /// How all containers stand, without a daemon's memory.
 async fn look(observer: &Observer) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
+    let told = bridge_watch::ask_of_all(&observer.world.switch).await;
     for id in observer.survey().await? {
         match observer.preview(&id).await {
-            Ok(preview) => rows.extend(rows_of(observer, &preview)),
+            Ok(preview) => rows.extend(rows_of(observer, &told, &preview)),
             Err(error) => {
                 let name = observer.world.switch.container_name(&id).unwrap_or_default();
                 let error = Some(chain(&error));
@@ -123,7 +127,7 @@ async fn look(observer: &Observer) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn rows_of(observer: &Observer, preview: &Preview) -> Vec<Row> {
+fn rows_of(observer: &Observer, told: &HashMap<LinkName, Told>, preview: &Preview) -> Vec<Row> {
     let Some(container) = &preview.container else { return Vec::new() };
     let service = observer.compose_service(container);
     let row = |phase, error| Row {
@@ -144,7 +148,7 @@ fn rows_of(observer: &Observer, preview: &Preview) -> Vec<Row> {
             .map(|spec| {
                 let mut plans = preview.plan.ports.iter();
                 let plan = plans.find(|plan| plan.interface == spec.key.interface);
-                let (phase, ofport, error) = stands(observer, plan);
+                let (phase, ofport, error) = stands(observer, told, spec, plan);
                 let port = plan.and_then(there);
                 Row { ofport, ..row(phase, error) }.with_spec(spec, port)
             })
@@ -153,17 +157,31 @@ fn rows_of(observer: &Observer, preview: &Preview) -> Vec<Row> {
 }
 
 /// The port that is there already.
-fn there(plan: &PortPlan) -> Option<&port_plan::LinkName> {
+fn there(plan: &PortPlan) -> Option<&LinkName> {
     plan.placed.as_ref().filter(|placed| !placed.fresh).map(|placed| &placed.port)
 }
 
-fn stands(observer: &Observer, plan: Option<&PortPlan>) -> (Phase, Option<i64>, Option<String>) {
+fn stands(
+    observer: &Observer,
+    told: &HashMap<LinkName, Told>,
+    spec: &PortSpec,
+    plan: Option<&PortPlan>,
+) -> (Phase, Option<i64>, Option<String>) {
     if let Some(refusal) = plan.and_then(|plan| plan.refusal.as_ref()) {
         return (Phase::Refused, None, Some(refusal.to_string()));
     }
     let Some(port) = plan.and_then(there) else { return (Phase::Missing, None, None) };
     match observer.world.switch.readiness(port) {
-        Some(Readiness::Ready { ofport }) => (Phase::Ready, Some(ofport), None),
+        Some(Readiness::Ready { ofport }) => {
+            let told = told.get(&spec.bridge).cloned().unwrap_or_default();
+            let forwarding = forwarding(&observer.world.switch, spec, port, &told);
+            let reason = forwarding.to_string().replace("PORT", port.as_str());
+            match forwarding {
+                Forwarding::Works => (Phase::Ready, Some(ofport), None),
+                Forwarding::Blocked(_) => (Phase::Blocked, Some(ofport), Some(reason)),
+                Forwarding::Unguarded(_) => (Phase::Unguarded, Some(ofport), Some(reason)),
+            }
+        }
         Some(Readiness::Failed { error }) => (Phase::Retrying, None, Some(error)),
         Some(Readiness::Waiting) | None => (Phase::Pending, None, None),
     }

@@ -22,7 +22,11 @@ impl From<Phase> for Cell {
         let colour = match phase {
             Phase::Ready | Phase::ByHand => AnsiColor::Green,
             Phase::Pending | Phase::Retrying => AnsiColor::Yellow,
-            Phase::Missing | Phase::Unguarded | Phase::Mistaken | Phase::Refused => AnsiColor::Red,
+            Phase::Missing
+            | Phase::Unguarded
+            | Phase::Blocked
+            | Phase::Mistaken
+            | Phase::Refused => AnsiColor::Red,
         };
         Self::coloured(phase.as_str(), colour)
     }

@@ -206,10 +206,10 @@ impl Bridge {
 
     fn port_changed(&mut self, change: PortChange) {
         match change {
-            PortChange::Present(Port { number, name }) => {
+            PortChange::Present(Port { number, name, .. }) => {
                 self.numbers.insert(name, number);
             }
-            PortChange::Gone(Port { number, name }) => {
+            PortChange::Gone(Port { number, name, .. }) => {
                 if self.numbers.get(&name) == Some(&number) {
                     self.numbers.remove(&name);
                 }

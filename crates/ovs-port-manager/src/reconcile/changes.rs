@@ -15,7 +15,7 @@ use crate::docker;
 use crate::error_chain::chain;
 use crate::links;
 use crate::netlink::News;
-use crate::switch::settings_differ;
+use crate::switch::{link_differs, settings_differ};
 use crate::{service_manager, switch};
 
 impl Reconciler {
@@ -139,6 +139,9 @@ impl Reconciler {
         if rows.map(|row| &row.external_ids).any(switch::is_by_hand) {
             self.board.by_hand(self.observer.world.switch.by_hand());
         }
+        if link_differs(change) {
+            self.forwarding_may_differ();
+        }
         let number = |row: &Option<_>| row.as_deref().and_then(|row: &Interface| row.ofport);
         if change.old.is_some() && number(&change.old) != number(&change.new) {
             for waiting in self.observer.wake_for_numbers() {
@@ -198,7 +201,11 @@ impl Reconciler {
     /// Somebody has changed a Port row.
     pub(super) fn port_changed(&mut self, change: &Change<Port>) {
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
-        if old != new {
+        if old.rstp_status != new.rstp_status {
+            self.forwarding_may_differ();
+        }
+        let as_before = Port { rstp_status: old.rstp_status.clone(), ..(**new).clone() };
+        if **old != as_before {
             self.port_drifted(new.uuid);
         }
     }

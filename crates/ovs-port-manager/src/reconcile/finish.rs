@@ -135,6 +135,10 @@ impl Reconciler {
             if unguarded {
                 let key = PortKey { container: container.clone(), interface: interface.clone() };
                 self.board.unguarded(&key);
+                // It is ready again, and then guarded, only after a look that puts the rules in force.
+                let entry = self.entries.get_mut(container);
+                let port = entry.and_then(|entry| entry.port_mut(&interface));
+                port.into_iter().for_each(|port| port.ready = false);
             }
             reasons.push(format!("{interface}: {}", chain(&error)));
             interfaces.push((interface, spec));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
 use tracing::{debug, info, warn};
 
+use super::forwarding::SOON;
 use super::look::Attached;
 use super::timers::Timer;
 use super::{Detection, Done, PortEntry, READY, Reconciler, Told};
@@ -76,6 +77,7 @@ impl Reconciler {
                 *ready = true;
                 self.timers.cancel(&timer);
                 self.board.ready(&attached.spec, port, ofport);
+                self.timers.set_sooner(Timer::Forwarding, SOON);
                 if attached.fresh {
                     let after = attached.since.elapsed();
                     let waited = attached.placed.elapsed();

@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Look(ContainerId),
     /// Announce ports that are ready, whatever else is being made.
     Announce,
+    /// See whether ports that are ready forward.
+    Forwarding,
     /// Wonder why ovs-vswitchd has not taken this port.
     Ready(PortKey),
 }

@@ -26,7 +26,15 @@ pub(crate) struct Inventory {
     /// Ports of neither labels nor commands of this program that bear a container's id or name.
     pub(crate) foreign: Vec<Foreign>,
     /// Interfaces that ovs-vswitchd cannot use, with its reason.
-    pub(crate) broken: Vec<(String, String)>,
+    pub(crate) broken: Vec<Broken>,
+}
+
+/// An interface that ovs-vswitchd cannot use.
+pub(crate) struct Broken {
+    pub(crate) port: String,
+    pub(crate) error: String,
+    /// It is a port of this program's, for labels or by a command.
+    pub(crate) ours: bool,
 }
 
 /// A port that somebody else has made for a container.
@@ -54,9 +62,12 @@ impl Switch {
             let mut foreign: Vec<_> = interfaces().filter_map(|row| foreign(row)).collect();
             foreign.sort_by(|a, b| a.port.cmp(&b.port));
             let error = |row: &Interface| row.error.clone().filter(|error| !error.is_empty());
-            let broken = interfaces().filter_map(|row| Some((row.name.clone(), error(row)?)));
+            let broken = interfaces().filter_map(|row| {
+                let ours = is_ours(&row.external_ids) || is_by_hand(&row.external_ids);
+                Some(Broken { port: row.name.clone(), error: error(row)?, ours })
+            });
             let mut broken: Vec<_> = broken.collect();
-            broken.sort();
+            broken.sort_by(|a, b| a.port.cmp(&b.port));
             Inventory {
                 version: root.and_then(|row| row.ovs_version.clone()),
                 initialised: root.is_some(),

@@ -138,3 +138,61 @@ fn what_is_left_over_and_what_others_have_made_is_told() -> Result<()> {
     "#]],
     )
 }
+
+/// What it says when it is started by another program.
+fn doctor_by(lab: &Lab, program: &str, args: &[&str]) -> Result<String> {
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let doctor = [PROGRAM, "doctor", "--docker", &docker, "--ovsdb", &ovsdb];
+    let output = lab.command(program).args(args).args(doctor).output()?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.code() == Some(3), "{output:?}");
+    Ok(told)
+}
+
+#[test]
+fn without_the_hosts_processes_that_is_told_and_no_port_is_to_be_deleted() -> Result<()> {
+    let (lab, _daemon) = stage::start()?;
+    let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    wait_ready(&lab, &id)?;
+    let unshare = ["--pid", "--fork", "--mount-proc"];
+    let told = doctor_by(&lab, "unshare", &unshare)?;
+    ensure!(told.contains("the processes of Docker are not to be seen from here"), "{told}");
+    ensure!(told.contains("--pid host") && !told.contains("--network host"), "{told}");
+    ensure!(!told.contains("del-port"), "{told}");
+
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let run = [PROGRAM, "run", "--http=none", "--docker", &docker, "--ovsdb", &ovsdb];
+    let args = [unshare.as_slice(), &run].concat();
+    let blind = lab.spawn("unshare".as_ref(), &args, &[])?;
+    blind.wait_log("not to be seen from here, so no container can be attached", PATIENCE)?;
+    ensure!(blind.log().contains("docker run --pid host"), "{}", blind.log());
+    Ok(())
+}
+
+#[test]
+fn in_another_network_namespace_that_is_told_and_no_port_is_to_be_deleted() -> Result<()> {
+    let lab = Lab::start()?;
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    let run = [PROGRAM, "run", "-v", "--http=none", "--docker", &docker, "--ovsdb", &ovsdb];
+    let astray = lab.spawn("unshare".as_ref(), &[&["--net"], run.as_slice()].concat(), &[])?;
+    astray.wait_log("this is not the network namespace of Open vSwitch", PATIENCE)?;
+    ensure!(astray.log().contains("docker run --network host"), "{}", astray.log());
+    astray.wait_log("looking at all labelled containers", PATIENCE)?;
+    lab.run_container("web", &[("ovs.ip_address", "10.0.0.1/24")])?;
+    astray.wait_log("ovs-vswitchd cannot use port", PATIENCE)?;
+
+    let without_processes = ["--pid", "--fork", "--mount-proc", "--net"];
+    for (unshare, told) in [
+        (&["--net"][..], doctor_by(&lab, "unshare", &["--net"])?),
+        (&without_processes, doctor_by(&lab, "unshare", &without_processes)?),
+    ] {
+        ensure!(told.contains("this is not the network namespace of Open vSwitch"), "{told}");
+        ensure!(told.contains("--network host"), "{unshare:?}: {told}");
+        ensure!(!told.contains("del-port"), "{unshare:?}: {told}");
+    }
+    // From where it belongs, the port is known to be one of ours.
+    let told = doctor(&lab)?;
+    ensure!(told.contains("it is one of ours"), "{told}");
+    ensure!(!told.contains("if nobody needs it"), "{told}");
+    Ok(())
+}

@@ -260,7 +260,10 @@ fn a_port_without_its_flow_rules_is_shown_and_readyz_says_so() -> Result<()> {
     daemon.wait_log("are not in force", PATIENCE)?;
     lab.vsctl(&["clear", "bridge", "ovsbr0", "protocols"])?;
     wait_for("all to be well", PATIENCE, || {
-        Ok((!ports()?.contains("unguarded") && !readyz()?.contains("flow rules")).then_some(()))
+        let (ports, readyz) = (ports()?, readyz()?);
+        let well = !ports.contains("unguarded") && !readyz.contains("flow rules");
+        ensure!(well, "{readyz}: {ports}\n{}", daemon.log());
+        Ok(Some(()))
     })
 }
 

@@ -17,6 +17,7 @@ mod faults;
 mod filter;
 mod flow_rules;
 mod forged;
+mod forwarding;
 mod frames;
 mod identity;
 mod images;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Mirror, Port};
+use super::{Controller, Mirror, Port};
 use crate::{Column, Fold, Ref, Row, TypeError, Value, string_enum};
 
 /// A row of the table `Bridge`, see ovs-vswitchd.conf.db(5).
@@ -20,6 +20,8 @@ pub struct Bridge {
     pub ports: BTreeSet<Uuid>,
     /// `mirrors`: set of references to `Mirror`.
     pub mirrors: BTreeSet<Uuid>,
+    /// `controller`: set of references to `Controller`.
+    pub controller: BTreeSet<Uuid>,
     /// `datapath_type`: string.
     pub datapath_type: String,
     /// `fail_mode`: optional string, one of `standalone`, `secure`.
@@ -40,6 +42,9 @@ impl Bridge {
     /// The column `mirrors`: set of references to `Mirror`.
     pub const MIRRORS: Column<Self, BTreeSet<Ref<Mirror>>> = Column::new("mirrors");
 
+    /// The column `controller`: set of references to `Controller`.
+    pub const CONTROLLER: Column<Self, BTreeSet<Ref<Controller>>> = Column::new("controller");
+
     /// The column `datapath_type`: string.
     pub const DATAPATH_TYPE: Column<Self, String> = Column::new("datapath_type");
 
@@ -56,8 +61,16 @@ impl Bridge {
 impl Row for Bridge {
     const TABLE: &'static str = "Bridge";
 
-    const COLUMNS: &'static [&'static str] =
-        &["name", "ports", "mirrors", "datapath_type", "fail_mode", "external_ids", "other_config"];
+    const COLUMNS: &'static [&'static str] = &[
+        "name",
+        "ports",
+        "mirrors",
+        "controller",
+        "datapath_type",
+        "fail_mode",
+        "external_ids",
+        "other_config",
+    ];
 
     fn new(uuid: Uuid) -> Self {
         Self {
@@ -65,6 +78,7 @@ impl Row for Bridge {
             name: Default::default(),
             ports: Default::default(),
             mirrors: Default::default(),
+            controller: Default::default(),
             datapath_type: Default::default(),
             fail_mode: Default::default(),
             external_ids: Default::default(),
@@ -81,6 +95,7 @@ impl Row for Bridge {
             "name" => how.apply(&mut self.name, value),
             "ports" => how.apply(&mut self.ports, value),
             "mirrors" => how.apply(&mut self.mirrors, value),
+            "controller" => how.apply(&mut self.controller, value),
             "datapath_type" => how.apply(&mut self.datapath_type, value),
             "fail_mode" => how.apply(&mut self.fail_mode, value),
             "external_ids" => how.apply(&mut self.external_ids, value),

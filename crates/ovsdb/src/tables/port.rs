@@ -26,6 +26,8 @@ pub struct Port {
     pub vlan_mode: Option<VlanMode>,
     /// `qos`: optional reference to `QoS`.
     pub qos: Option<Uuid>,
+    /// `rstp_status`: map from string to string.
+    pub rstp_status: BTreeMap<String, String>,
     /// `external_ids`: map from string to string.
     pub external_ids: BTreeMap<String, String>,
     /// `other_config`: map from string to string.
@@ -57,6 +59,9 @@ impl Port {
     /// The column `qos`: optional reference to `QoS`.
     pub const QOS: Column<Self, Option<Ref<Qos>>> = Column::new("qos");
 
+    /// The column `rstp_status`: map from string to string.
+    pub const RSTP_STATUS: Column<Self, BTreeMap<String, String>> = Column::new("rstp_status");
+
     /// The column `external_ids`: map from string to string.
     pub const EXTERNAL_IDS: Column<Self, BTreeMap<String, String>> = Column::new("external_ids");
 
@@ -74,6 +79,7 @@ impl Row for Port {
         "trunks",
         "vlan_mode",
         "qos",
+        "rstp_status",
         "external_ids",
         "other_config",
     ];
@@ -87,6 +93,7 @@ impl Row for Port {
             trunks: Default::default(),
             vlan_mode: Default::default(),
             qos: Default::default(),
+            rstp_status: Default::default(),
             external_ids: Default::default(),
             other_config: Default::default(),
         }
@@ -104,6 +111,7 @@ impl Row for Port {
             "trunks" => how.apply(&mut self.trunks, value),
             "vlan_mode" => how.apply(&mut self.vlan_mode, value),
             "qos" => how.apply(&mut self.qos, value),
+            "rstp_status" => how.apply(&mut self.rstp_status, value),
             "external_ids" => how.apply(&mut self.external_ids, value),
             "other_config" => how.apply(&mut self.other_config, value),
             _ => Ok(()),
