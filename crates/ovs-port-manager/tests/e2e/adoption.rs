@@ -295,6 +295,8 @@ fn whatever_it_dies_after_the_ports_stay_and_the_next_one_takes_them_over() -> R
     let first = go_port(&lab, &one, "ovsbr0", "eth1", "10.0.0.1/24", None)?;
     let second = go_port(&lab, &two, "ovsbr0", "eth1", "10.0.0.2/24", None)?;
     reach(&lab, "one", "10.0.0.2")?;
+    let macs = || Ok::<_, anyhow::Error>([mac(&lab, "one", "eth1")?, mac(&lab, "two", "eth1")?]);
+    let before = macs()?;
     let pings = [Pings::begin(&lab, "one", "10.0.0.2")?];
     for boundary in 1..=4 {
         let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
@@ -307,7 +309,9 @@ fn whatever_it_dies_after_the_ports_stay_and_the_next_one_takes_them_over() -> R
     let _daemon = start_daemon_with(&lab, &[ADOPT])?;
     wait_ours(&lab, &[&first, &second])?;
     ensure_none_lost(&lab, pings)?;
-    for name in ["one", "two"] {
+    ensure!(macs()? == before, "their neighbours know them");
+    for (name, port) in [("one", &first), ("two", &second)] {
+        ensure!(lab.vsctl(&["get", "port", port, "other_config:transient"])? == "\"true\"");
         wait_for("its MTU", PATIENCE, || {
             Ok((stage::interface(&lab, name, "eth1")?["mtu"] == 1400).then_some(()))
         })?;
