@@ -60,7 +60,7 @@ pub use observed::{
     HostEnd, Leftover, LeftoverRow, Observed, ObservedInterface, ObservedLink, ObservedPort, Owner,
     PortFlows,
 };
-pub use plan::{Placed, Plan, PortPlan, plan};
+pub use plan::{Placed, Plan, PlannedEnd, PortPlan, plan};
 pub use policy::{AddressLimit, Denial, Forbidden, Policy, Rule, Source};
 pub use pool::{InvalidPool, Pool};
 pub use port_config::{PortColumn, PortConfig, Stray};

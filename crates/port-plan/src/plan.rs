@@ -36,10 +36,19 @@ pub struct PortPlan {
     pub interface: LinkName,
     /// The steps; none when all is as it should be. A later step relies on those before it.
     pub steps: Vec<Step>,
-    /// The port that the interface has once they are done.
-    pub placed: Option<Placed>,
-    /// Why it gets none, if what is there forbids it.
-    pub refusal: Option<Refusal>,
+    /// What the interface has once they are done.
+    pub end: PlannedEnd,
+}
+
+/// What an interface has after its plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlannedEnd {
+    /// A port.
+    Placed(Placed),
+    /// None: what is there forbids it.
+    Refused(Refusal),
+    /// None, and it is to have none.
+    Removed,
 }
 
 /// A port that an interface has after its plan.
@@ -73,8 +82,10 @@ pub fn plan(desired: &Desired, observed: &Observed, salt: u64) -> Plan {
             None => {
                 let mut refused = desired.refused().iter();
                 let refusal = refused.find(|(refused, _)| refused == interface);
-                let refusal = refusal.map(|(_, refusal)| refusal.clone());
-                PortPlan { refusal, ..detach(interface.clone(), &there) }
+                let end = refusal.map_or(PlannedEnd::Removed, |(_, refusal)| {
+                    PlannedEnd::Refused(refusal.clone())
+                });
+                detach(interface.clone(), end, &there)
             }
         }
     });
@@ -120,8 +131,8 @@ impl<'a> There<'a> {
     }
 }
 
-fn detach(interface: LinkName, there: &There<'_>) -> PortPlan {
-    PortPlan { interface, steps: there.remove_all(), placed: None, refusal: None }
+fn detach(interface: LinkName, end: PlannedEnd, there: &There<'_>) -> PortPlan {
+    PortPlan { interface, steps: there.remove_all(), end }
 }
 
 fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
@@ -130,8 +141,8 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
     let adopted = match adopt::foreign(spec, there.observed).filter(|_| kept.is_none()) {
         Some((port, None)) if spec.adopt => Some(port),
         Some((port, difference)) => {
-            let refusal = Some(Refusal::ForeignPort { port: port.name.clone(), difference });
-            return PortPlan { refusal, ..detach(interface, there) };
+            let refusal = Refusal::ForeignPort { port: port.name.clone(), difference };
+            return detach(interface, PlannedEnd::Refused(refusal), there);
         }
         None => None,
     };
@@ -166,7 +177,25 @@ fn attach(spec: &PortSpec, there: &There<'_>, salt: u64) -> PortPlan {
     steps.extend(after.into_iter().map(del_link));
     // Many plans may wait for each other.
     steps.shrink_to_fit();
-    PortPlan { interface, steps, placed: Some(placed), refusal: None }
+    PortPlan { interface, steps, end: PlannedEnd::Placed(placed) }
+}
+
+impl PortPlan {
+    /// The port that the interface has once the steps are taken.
+    pub fn placed(&self) -> Option<&Placed> {
+        match &self.end {
+            PlannedEnd::Placed(placed) => Some(placed),
+            PlannedEnd::Refused(_) | PlannedEnd::Removed => None,
+        }
+    }
+
+    /// Why the interface gets no port, if what is there forbids it.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match &self.end {
+            PlannedEnd::Refused(refusal) => Some(refusal),
+            PlannedEnd::Placed(_) | PlannedEnd::Removed => None,
+        }
+    }
 }
 
 /// The link of a port that is somebody else's, half taken over.
@@ -403,11 +432,11 @@ fn name(spec: &PortSpec, salt: u64) -> LinkName {
 impl fmt::Display for Plan {
     /// One step a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for PortPlan { interface, steps, placed: _, refusal } in &self.ports {
+        for PortPlan { interface, steps, end } in &self.ports {
             for step in steps {
                 writeln!(f, "{step}")?;
             }
-            if let Some(refusal) = refusal {
+            if let PlannedEnd::Refused(refusal) = end {
                 writeln!(f, "refused {interface}: {refusal}")?;
             }
         }

@@ -380,9 +380,8 @@ async fn ports(observer: &Observer, findings: &mut Findings) {
 
 /// The port of somebody else's that a plan is about, and what the daemon does with it: an error says why it refuses it.
 fn becomes(plan: &PortPlan) -> Option<(String, Result<(), String>)> {
-    if let Some(Refusal::ForeignPort { port, .. }) = &plan.refusal {
-        let reason = plan.refusal.as_ref().map(ToString::to_string).unwrap_or_default();
-        return Some((port.to_string(), Err(reason)));
+    if let Some(refusal @ Refusal::ForeignPort { port, .. }) = plan.refusal() {
+        return Some((port.to_string(), Err(refusal.to_string())));
     }
     plan.steps.iter().find_map(|step| match step {
         Step::AdoptPort { port, .. } => Some((port.to_string(), Ok(()))),

@@ -83,11 +83,9 @@ pub(super) fn denials(preview: &Preview) -> Vec<Denial> {
         port_plan::Desired::Nothing | port_plan::Desired::Ports(_) => Vec::new(),
     };
     denials.extend(
-        preview
-            .plan
-            .ports
-            .iter()
-            .filter_map(|port| Some(Denial::refused(Some(&port.interface), port.refusal.clone()?))),
+        preview.plan.ports.iter().filter_map(|port| {
+            Some(Denial::refused(Some(&port.interface), port.refusal().cloned()?))
+        }),
     );
     denials
 }

@@ -158,7 +158,7 @@ fn rows_of(observer: &Observer, told: &HashMap<LinkName, Told>, preview: &Previe
 
 /// The port that is there already.
 fn there(plan: &PortPlan) -> Option<&LinkName> {
-    plan.placed.as_ref().filter(|placed| !placed.fresh).map(|placed| &placed.port)
+    plan.placed().filter(|placed| !placed.fresh).map(|placed| &placed.port)
 }
 
 fn stands(
@@ -167,7 +167,7 @@ fn stands(
     spec: &PortSpec,
     plan: Option<&PortPlan>,
 ) -> (Phase, Option<i64>, Option<String>) {
-    if let Some(refusal) = plan.and_then(|plan| plan.refusal.as_ref()) {
+    if let Some(refusal) = plan.and_then(PortPlan::refusal) {
         return (Phase::Refused, None, Some(refusal.to_string()));
     }
     let Some(port) = plan.and_then(there) else { return (Phase::Missing, None, None) };

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use port_plan::{
     Container, ContainerId, Desired, DesiredPorts, ImageLabels, ImageUnknown, LinkName, Observed,
-    ObservedLink, ObservedPort, Owner, Placed, Plan, PortPlan, PortSpec, Refusal, Registry,
-    Reserved, Rules, Start, State, Step, clear, labels, plan,
+    ObservedLink, ObservedPort, Owner, Placed, Plan, PlannedEnd, PortPlan, PortSpec, Refusal,
+    Registry, Reserved, Rules, Start, State, Step, clear, labels, plan,
 };
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::Instant;
@@ -528,16 +528,17 @@ fn ports(
     let done = Instant::now();
     for (outcome, latency) in outcomes {
         let (addressed, unasked) = (outcome.addressed, outcome.unasked);
-        let Outcome { port: PortPlan { interface, placed, refusal, .. }, result, .. } = outcome;
-        let refused = refusal.map(|refusal| Denial::refused(Some(&interface), refusal));
-        ports.refused.extend(refused);
-        match (result, placed, specs.remove(&interface)) {
-            (Err(error), placed, spec) => {
+        let Outcome { port: PortPlan { interface, end, steps: _ }, result, .. } = outcome;
+        if let PlannedEnd::Refused(refusal) = &end {
+            ports.refused.push(Denial::refused(Some(&interface), refusal.clone()));
+        }
+        match (result, end, specs.remove(&interface)) {
+            (Err(error), end, spec) => {
                 let flows = matches!(error, apply::Error::FlowRules(_));
-                let unguarded = flows && placed.is_some_and(|placed| !placed.fresh);
-                ports.failed.push(Failed { interface, spec, error, unguarded });
+                let kept = matches!(end, PlannedEnd::Placed(Placed { fresh: false, .. }));
+                ports.failed.push(Failed { interface, spec, error, unguarded: flows && kept });
             }
-            (Ok(()), Some(Placed { port, fresh }), Some(spec)) => {
+            (Ok(()), PlannedEnd::Placed(Placed { port, fresh }), Some(spec)) => {
                 let (spec, placed) = (spec.into(), done);
                 let new_mac = steps.iter().any(|step| gives_mac(step, &interface));
                 ports.attached.push(Attached {

@@ -90,6 +90,8 @@ impl Reconciler {
                 if attached.fresh || attached.addressed {
                     self.announcements.add(key.clone());
                 }
+                // Ready again, its neighbours are told again, but it was attached only once.
+                attached.addressed |= std::mem::take(&mut attached.fresh);
                 self.all_well(container);
             }
             Readiness::Ready { .. } => {}

@@ -146,6 +146,9 @@ fn flows_come_back_after_a_restart_of_the_switch_and_stale_ones_go_after_one_of_
     wait_for("all flows", PATIENCE, || Ok((flows(&lab)?.lines().count() == count).then_some(())))?;
     reach(&lab, "spoofer", "10.0.0.2")?;
     ensure!(!passes(&lab, "spoofer", "10.0.0.9", "10.0.0.2"));
+    let metrics = lab.run("curl", &["-fsS", "http://127.0.0.1:9472/metrics"])?;
+    let attached = "ovs_port_manager_attach_seconds_count{part=\"total\"} 3\n";
+    ensure!(metrics.contains(attached), "each was attached once: {metrics}");
 
     drop(daemon);
     ensure!(flows(&lab)?.lines().count() == count, "they stay while the daemon is away");

@@ -299,7 +299,7 @@ proptest! {
         let harmless = |step: &Step| matches!(step, Step::AdoptPort { .. } | Step::SetLink(_));
         prop_assert!(steps.iter().all(harmless), "{plan}");
         prop_assert_eq!(!steps.is_empty(), adopt && matches);
-        prop_assert_eq!(plan.ports[0].refusal.is_none(), adopt && matches);
+        prop_assert_eq!(plan.ports[0].refusal().is_none(), adopt && matches);
         if survived > 0 && let Some(Step::AdoptPort { changes, key, start, .. }) = steps.first() {
             let port = &mut observed.ports[0];
             port.owner = Owner::Us;

@@ -901,16 +901,16 @@ proptest! {
         prop_assert_eq!(world.foreign(), foreign, "what others made is untouched");
 
         prop_assert_eq!(&world.observed.leftovers, &[]);
-        let placed: Vec<_> = third.ports.iter().filter_map(|port| port.placed.as_ref()).collect();
+        let placed: Vec<_> = third.ports.iter().filter_map(PortPlan::placed).collect();
         prop_assert_eq!(placed.len(), ours(&world.observed).count());
         prop_assert_eq!(placed.len(), world.observed.links.len());
         for spec in desired.specs() {
             let of_spec = |port: &&PortPlan| port.interface == spec.key.interface;
             let now = third.ports.iter().find(of_spec).expect("each interface has its plan");
             let before = second.ports.iter().find(of_spec).expect("each interface has its plan");
-            prop_assert_eq!(&now.refusal, &before.refusal);
-            let Some(placed) = &now.placed else {
-                prop_assert!(now.refusal.is_some());
+            prop_assert_eq!(now.refusal(), before.refusal());
+            let Some(placed) = now.placed() else {
+                prop_assert!(now.refusal().is_some());
                 continue;
             };
             let port = ours(&world.observed).find(|port| port.name == placed.port).expect("its port");
