@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use port_plan::{Backoff, Datapath, Defaults, Rules};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -26,6 +27,9 @@ use crate::{control, datapath, preflight, privileges, surroundings};
 
 /// The longest pause between tries to reach Docker and OVSDB at the start.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
+
+/// Open files that suffice for any number of containers that a host can have.
+const FILES: u64 = 65_536;
 
 /// Where the configuration comes from, so that it can be read again.
 pub(crate) struct Sources {
@@ -55,6 +59,7 @@ pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
     for ignored in crate::config::ignored_variables(|name| std::env::var_os(name).is_some()) {
         warn!("{ignored}");
     }
+    raise_files();
     let control = control_socket(&config);
     privileges::reduce(&sockets(&config))?;
     // From here on there are other threads, which have the capabilities that are left.
@@ -62,6 +67,20 @@ pub(crate) fn run(sources: Sources) -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // Not on this thread, which would be one more to wake for each thing that happens.
     runtime.block_on(async { tokio::spawn(serve(sources, config, logging, control)).await? })
+}
+
+/// Raises the limit on open files as far as this process may: each container takes one, and so does whoever asks, who must
+/// not be able to take them from the containers.
+fn raise_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES, |maximum| maximum.min(FILES));
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = Rlimit { current: Some(wanted), ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!("cannot raise the limit on open files to {wanted}: {error}");
+    }
 }
 
 /// The sockets in the file system that the daemon connects to.

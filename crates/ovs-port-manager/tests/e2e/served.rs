@@ -171,6 +171,24 @@ fn ten_thousand_idle_connections_keep_nobody_from_being_attached_nor_root_from_a
     Ok(())
 }
 
+#[test]
+fn connections_take_no_file_from_the_work() -> Result<()> {
+    let lab = Lab::start()?;
+    let (docker, ovsdb) = (lab.docker_endpoint(), lab.ovsdb_endpoint());
+    // A service manager's usual soft limit is 1024, of which each container takes one.
+    let args = ["--nofile=70:4096", PROGRAM, "run", "--docker", &docker, "--ovsdb", &ovsdb];
+    let daemon = lab.spawn("prlimit".as_ref(), &args, &[])?;
+    daemon.wait_log("following Docker's events", PATIENCE)?;
+    let crowd = lab.spawn("/usr/bin/python3".as_ref(), &["-c", CROWD, "300"], &[])?;
+    crowd.wait_log("all open", PATIENCE)?;
+    for number in 1..=5 {
+        let address = format!("10.0.0.{number}/24");
+        let id = lab.run_container(&format!("c{number}"), &[("ovs.ip_address", &address)])?;
+        wait_ready(&lab, &id)?;
+    }
+    wait_told_ready(&lab, 5)
+}
+
 /// Waits until root is told that so many ports are ready.
 fn wait_told_ready(lab: &Lab, number: usize) -> Result<()> {
     wait_for("ports that are ready", PATIENCE, || {

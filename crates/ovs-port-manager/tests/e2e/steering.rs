@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Result, ensure};
 use lab::{Daemon, Lab, Signal, wait_for};
@@ -73,6 +74,13 @@ fn sighup_rereads_the_configuration() -> Result<()> {
     fs::write(&file, "default_brigde: br2\n")?;
     daemon.signal(Signal::HUP)?;
     daemon.wait_log("the old one stays in force", PATIENCE)?;
+    // Nor does it change for what others could have written.
+    fs::write(&file, "default_bridge: br3\n")?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666))?;
+    daemon.signal(Signal::HUP)?;
+    daemon
+        .wait_log("it may be changed by others than its owner (mode 0666): sudo chmod", PATIENCE)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     fs::write(&file, "default_bridge: br2\nlog_format: json\n")?;
     daemon.signal(Signal::HUP)?;
     daemon.wait_log("the new value of log_format takes effect at the next start", PATIENCE)?;
