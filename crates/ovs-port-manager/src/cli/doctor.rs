@@ -312,6 +312,10 @@ fn forwarding_of_bridges(switch: &Switch, told: &HashMap<LinkName, Told>, findin
                 false => findings.warning(about, found, "start it, or look at ovs-vswitchd's log"),
             }
         }
+        let remarks = switch.remarks(bridge, None).into_iter();
+        for (what, remark) in remarks.filter(|(what, _)| *what != "controller") {
+            findings.ok(about, format!("{bridge} has a {what}, {remark}"));
+        }
         if let obstacle @ Forwarding::Blocked(_) = Forwarding::of(&PortFacts::default(), &facts) {
             findings.problem(about, format!("{bridge}: {obstacle}"), "");
         }

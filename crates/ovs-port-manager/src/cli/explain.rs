@@ -12,7 +12,6 @@ use super::output::{self, Format};
 use super::table::{self, Line};
 use super::{Outcome, plan, status};
 use crate::board::{Denial, Row};
-use crate::bridge_watch::Told;
 use crate::escape::escape;
 use crate::http::Ports;
 use crate::reconcile::{Observer, Preview};
@@ -89,7 +88,7 @@ impl Explain {
             let container = preview.container.as_ref().context("it has just been removed")?;
             let daemon = connection::ask_daemon(&config).await;
             let mut answer = answer(container, &preview, daemon);
-            answer.properties.extend(controllers(&observer, &preview));
+            answer.properties.extend(remarks(&observer, &preview));
             Ok(answer)
         })?;
         match self.output {
@@ -140,18 +139,21 @@ fn answer(container: &Container, preview: &Preview, daemon: Result<Ports, String
     }
 }
 
-/// Who decides what passes on bridges that have controllers.
-fn controllers(observer: &Observer, preview: &Preview) -> Vec<Property> {
-    let specs = preview.desired.specs().iter();
-    let rows = specs.filter_map(|spec| {
-        let bridge = observer.world.switch.bridge_facts(&spec.bridge, &Told::default())?;
-        let controllers: Vec<_> = bridge.controllers.iter().map(ToString::to_string).collect();
-        let (interface, desired) = (spec.key.interface.to_string(), "-".to_owned());
-        let observed = controllers.join(", ");
-        let row = Property { interface, property: "controller", desired, observed };
-        (!controllers.is_empty()).then_some(row)
-    });
-    rows.collect()
+/// What others have set that decides what passes.
+fn remarks(observer: &Observer, preview: &Preview) -> Vec<Property> {
+    let of_spec = |spec: &PortSpec| {
+        let port = preview.observed.ports.iter().find(|port| port.key == spec.key);
+        let remarks =
+            observer.world.switch.remarks(&spec.bridge, port.map(|port| &port.name)).into_iter();
+        let interface = spec.key.interface.to_string();
+        remarks.map(move |(property, observed)| Property {
+            interface: interface.clone(),
+            property,
+            desired: "-".to_owned(),
+            observed,
+        })
+    };
+    preview.desired.specs().iter().flat_map(of_spec).collect()
 }
 
 fn properties(spec: &PortSpec, preview: &Preview) -> Vec<Property> {

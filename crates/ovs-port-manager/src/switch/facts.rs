@@ -49,6 +49,35 @@ impl Switch {
         })
     }
 
+    /// What others have set for a bridge, and for a port on it, that decides what passes and when.
+    pub(crate) fn remarks(
+        &self,
+        bridge: &LinkName,
+        port: Option<&LinkName>,
+    ) -> Vec<(&'static str, String)> {
+        let facts = self.bridge_facts(bridge, &Told::default());
+        let controllers = facts.into_iter().flat_map(|facts| facts.controllers);
+        let mut remarks: Vec<_> =
+            controllers.map(|controller| ("controller", controller.to_string())).collect();
+        self.client.read(|replica| {
+            let row = replica.table::<Bridge>().by_name(bridge.as_str());
+            if row.is_some_and(|row| row.stp_enable) {
+                let slow = "stp_enable: a new port forwards after 30 s";
+                remarks.push(("spanning tree", slow.to_owned()));
+            }
+            if row.is_some_and(|row| row.rstp_enable) {
+                let fast = "rstp_enable: a new port forwards after a few seconds";
+                remarks.push(("spanning tree", fast.to_owned()));
+            }
+            let row = port.and_then(|port| replica.table::<Port>().by_name(port.as_str()));
+            if row.is_some_and(|row| row.protected) {
+                let why = "it reaches no other protected port of the bridge";
+                remarks.push(("protected", why.to_owned()));
+            }
+        });
+        remarks
+    }
+
     /// Links of bridges that lead out of the host and have no carrier: their names and their bridges'.
     pub(crate) fn links_down(&self) -> Vec<(String, LinkName)> {
         let (ports, internal) = self.host_ports();

@@ -114,6 +114,9 @@ fn what_is_left_over_and_what_others_have_made_is_told() -> Result<()> {
         lab.vsctl(&[add.as_slice(), &ids].concat())?;
     }
     lab.vsctl(&["add-port", "ovsbr0", "lost"])?;
+    lab.run("ip", &["link", "add", "uplink", "type", "veth", "peer", "name", "uplink2"])?;
+    lab.run("ip", &["link", "set", "uplink", "up"])?;
+    lab.vsctl(&["add-port", "ovsbr0", "uplink"])?;
     check(
         &lab,
         &expect![[r#"
@@ -125,6 +128,8 @@ fn what_is_left_over_and_what_others_have_made_is_told() -> Result<()> {
         ok open vswitch unix:LAB/ovs/db.sock answers, Open vSwitch version VERSION
         ok open vswitch ovs-vswitchd runs
         ok bridge ovsbr0, datapath_type netdev
+        warning port uplink of bridge ovsbr0 has no link: nothing passes there
+        look at its cable, or at what is at its other end
         warning port ovs-vswitchd cannot use lost: could not open network device lost (No such device)
         if nobody needs it: ovs-vsctl del-port lost
         warning daemon no daemon at /run/ovs-port-manager/control.sock: it does not run, or has another control socket (--control-socket)

@@ -15,8 +15,9 @@ use crate::answers::told;
 use crate::frames::{arp, heard};
 use crate::stage::{self, PATIENCE, ping, reach, wait_ready};
 
-/// An ordinary switch takes over fifteen seconds after a controller has gone (ovs-vswitchd.conf.db(5), `fail_mode`).
-const FAIL_OPEN: Duration = Duration::from_secs(60);
+/// An ordinary switch takes over fifteen seconds after a controller has gone (ovs-vswitchd.conf.db(5), `fail_mode`), and
+/// that ovs-vswitchd hangs is told after twelve.
+const LONG: Duration = Duration::from_secs(60);
 
 /// `one` with 10.0.0.1 and `two` with 10.0.0.2, which reach each other, and the port of `one`.
 fn pair(options: &[&str]) -> Result<(Lab, Daemon, String)> {
@@ -42,7 +43,17 @@ fn phase(lab: &Lab, name: &str) -> Result<(String, String)> {
 
 /// Waits until a container's interface is in a phase for such a reason.
 fn wait_phase(lab: &Lab, name: &str, wanted: &str, why: &str) -> Result<()> {
-    wait_for(&format!("{name} to be {wanted}"), PATIENCE, || {
+    wait_phase_for(PATIENCE, lab, name, wanted, why)
+}
+
+fn wait_phase_for(
+    patience: Duration,
+    lab: &Lab,
+    name: &str,
+    wanted: &str,
+    why: &str,
+) -> Result<()> {
+    wait_for(&format!("{name} to be {wanted}"), patience, || {
         let (phase, reason) = phase(lab, name)?;
         ensure!(phase == wanted && reason.contains(why), "{phase}: {reason}");
         Ok(Some(()))
@@ -187,7 +198,7 @@ fn a_bridge_that_stands_in_for_its_controller_leaves_guarded_ports_unguarded() -
     ensure!(readyz(&lab)?.contains("unguarded"), "{}", readyz(&lab)?);
     daemon.wait_log("packets pass that its flow rules would drop", PATIENCE)?;
     // That it is so, the switch itself shows, and the packets do.
-    wait_for("the flow above all others", FAIL_OPEN, || {
+    wait_for("the flow above all others", LONG, || {
         let flows = lab.run("ovs-appctl", &["bridge/dump-flows", "ovsbr0"])?;
         Ok(flows.contains("priority=15790320,actions=NORMAL").then_some(()))
     })?;
@@ -230,10 +241,14 @@ fn flows_for_a_controller_that_is_reached_through_the_bridge_leave_arp_unguarded
 }
 
 #[test]
-fn an_ovs_vswitchd_that_hangs_is_told_until_it_goes_on() -> Result<()> {
+fn an_ovs_vswitchd_that_hangs_or_does_not_run_is_told_until_it_goes_on() -> Result<()> {
     let (lab, daemon, _) = pair(&[])?;
-    lab.vswitchd().signal(Signal::STOP)?;
+    lab.vswitchd().stop()?;
     wait_phase(&lab, "one", "blocked", "ovs-vswitchd does not answer")?;
+    lab.vswitchd().start()?;
+    wait_well(&lab)?;
+    lab.vswitchd().signal(Signal::STOP)?;
+    wait_phase_for(LONG, &lab, "one", "blocked", "ovs-vswitchd does not answer")?;
     ensure!(readyz(&lab)?.contains("ovs-vswitchd does not answer"), "{}", readyz(&lab)?);
     lab.vswitchd().signal(Signal::CONT)?;
     wait_well(&lab)?;
@@ -257,4 +272,18 @@ fn a_spanning_tree_that_holds_a_port_back_is_told() -> Result<()> {
     lab.vsctl(&["set", "bridge", "ovsbr0", "rstp_enable=true"])?;
     daemon.wait_log("the spanning tree of bridge ovsbr0 (rstp_enable)", PATIENCE)?;
     wait_well(&lab)
+}
+
+#[test]
+fn what_others_have_set_that_decides_what_passes_is_shown() -> Result<()> {
+    let (lab, _daemon, port) = pair(&[])?;
+    lab.vsctl(&["set", "port", &port, "protected=true"])?;
+    lab.vsctl(&["set", "bridge", "ovsbr0", "stp_enable=true"])?;
+    let explained = told(&lab, &["explain", "one"])?;
+    for part in ["protected - it reaches no other protected port", "spanning tree - stp_enable"] {
+        ensure!(explained.contains(part), "{explained}");
+    }
+    let doctor = told(&lab, &["doctor"])?;
+    ensure!(doctor.contains("ok bridge ovsbr0 has a spanning tree, stp_enable"), "{doctor}");
+    Ok(())
 }

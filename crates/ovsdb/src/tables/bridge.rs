@@ -26,6 +26,10 @@ pub struct Bridge {
     pub datapath_type: String,
     /// `fail_mode`: optional string, one of `standalone`, `secure`.
     pub fail_mode: Option<FailMode>,
+    /// `stp_enable`: boolean.
+    pub stp_enable: bool,
+    /// `rstp_enable`: boolean.
+    pub rstp_enable: bool,
     /// `external_ids`: map from string to string.
     pub external_ids: BTreeMap<String, String>,
     /// `other_config`: map from string to string.
@@ -51,6 +55,12 @@ impl Bridge {
     /// The column `fail_mode`: optional string, one of `standalone`, `secure`.
     pub const FAIL_MODE: Column<Self, Option<FailMode>> = Column::new("fail_mode");
 
+    /// The column `stp_enable`: boolean.
+    pub const STP_ENABLE: Column<Self, bool> = Column::new("stp_enable");
+
+    /// The column `rstp_enable`: boolean.
+    pub const RSTP_ENABLE: Column<Self, bool> = Column::new("rstp_enable");
+
     /// The column `external_ids`: map from string to string.
     pub const EXTERNAL_IDS: Column<Self, BTreeMap<String, String>> = Column::new("external_ids");
 
@@ -68,6 +78,8 @@ impl Row for Bridge {
         "controller",
         "datapath_type",
         "fail_mode",
+        "stp_enable",
+        "rstp_enable",
         "external_ids",
         "other_config",
     ];
@@ -81,6 +93,8 @@ impl Row for Bridge {
             controller: Default::default(),
             datapath_type: Default::default(),
             fail_mode: Default::default(),
+            stp_enable: Default::default(),
+            rstp_enable: Default::default(),
             external_ids: Default::default(),
             other_config: Default::default(),
         }
@@ -98,6 +112,8 @@ impl Row for Bridge {
             "controller" => how.apply(&mut self.controller, value),
             "datapath_type" => how.apply(&mut self.datapath_type, value),
             "fail_mode" => how.apply(&mut self.fail_mode, value),
+            "stp_enable" => how.apply(&mut self.stp_enable, value),
+            "rstp_enable" => how.apply(&mut self.rstp_enable, value),
             "external_ids" => how.apply(&mut self.external_ids, value),
             "other_config" => how.apply(&mut self.other_config, value),
             _ => Ok(()),

@@ -28,6 +28,8 @@ pub struct Port {
     pub qos: Option<Uuid>,
     /// `rstp_status`: map from string to string.
     pub rstp_status: BTreeMap<String, String>,
+    /// `protected`: boolean.
+    pub protected: bool,
     /// `external_ids`: map from string to string.
     pub external_ids: BTreeMap<String, String>,
     /// `other_config`: map from string to string.
@@ -62,6 +64,9 @@ impl Port {
     /// The column `rstp_status`: map from string to string.
     pub const RSTP_STATUS: Column<Self, BTreeMap<String, String>> = Column::new("rstp_status");
 
+    /// The column `protected`: boolean.
+    pub const PROTECTED: Column<Self, bool> = Column::new("protected");
+
     /// The column `external_ids`: map from string to string.
     pub const EXTERNAL_IDS: Column<Self, BTreeMap<String, String>> = Column::new("external_ids");
 
@@ -80,6 +85,7 @@ impl Row for Port {
         "vlan_mode",
         "qos",
         "rstp_status",
+        "protected",
         "external_ids",
         "other_config",
     ];
@@ -94,6 +100,7 @@ impl Row for Port {
             vlan_mode: Default::default(),
             qos: Default::default(),
             rstp_status: Default::default(),
+            protected: Default::default(),
             external_ids: Default::default(),
             other_config: Default::default(),
         }
@@ -112,6 +119,7 @@ impl Row for Port {
             "vlan_mode" => how.apply(&mut self.vlan_mode, value),
             "qos" => how.apply(&mut self.qos, value),
             "rstp_status" => how.apply(&mut self.rstp_status, value),
+            "protected" => how.apply(&mut self.protected, value),
             "external_ids" => how.apply(&mut self.external_ids, value),
             "other_config" => how.apply(&mut self.other_config, value),
             _ => Ok(()),
