@@ -198,8 +198,8 @@ fn a_select_asks_for_the_columns_of_its_row_type() {
             "table": "Bridge",
             "where": [["fail_mode", "==", "secure"]],
             "columns": [
-                "_uuid", "name", "ports", "mirrors", "datapath_type", "fail_mode",
-                "external_ids", "other_config"
+                "_uuid", "name", "ports", "mirrors", "controller", "datapath_type", "fail_mode",
+                "stp_enable", "rstp_enable", "external_ids", "other_config"
             ],
         }),
     );
