@@ -16,13 +16,16 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use crate::flow_rules::COOKIE;
+use crate::flow_rules::{COOKIE, RULES_TABLE};
 use crate::switch::Switch;
 
 /// The table that packets come to first.
 const TABLE: u8 = 0;
-/// The time between counts of a bridge's flows, and between tries to connect.
-const COUNT: Duration = Duration::from_secs(1);
+/// The time between counts of a bridge's flows. Nobody tells that the last one has gone, and who is asked all the time wakes
+/// all the time.
+const COUNT: Duration = Duration::from_secs(5);
+/// The time between tries to connect.
+const CONNECT: Duration = Duration::from_secs(1);
 /// How long ovs-vswitchd may be away, as it is for a restart, before it counts as silent.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long commands wait for it.
@@ -32,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) switch: SwitchFacts,
+    /// The table of the flow rules has flows of somebody else's.
+    pub(crate) foreign_rules: bool,
     /// The ports that are not to receive, or that nothing is to be sent to, by name.
     pub(crate) forbidden: HashMap<String, Forbidden>,
 }
@@ -159,7 +164,7 @@ async fn listen(bridge: LinkName, socket: PathBuf, shared: Arc<Shared>) {
         } else if away.get_or_insert_with(Instant::now).elapsed() >= GRACE {
             tell(&Told { switch: SwitchFacts::Silent, ..Told::default() });
         }
-        sleep(COUNT).await;
+        sleep(CONNECT).await;
     }
 }
 
@@ -177,10 +182,7 @@ async fn stay(
         tell(&told);
         select! {
             change = open.next_change() => told.note(change?),
-            _ = tick.tick() => {
-                let flows = open.count_others(TABLE, COOKIE).await?;
-                told.switch = SwitchFacts::Flows(flows.min(1));
-            }
+            _ = tick.tick() => told.count(&mut open).await?,
         }
         open.changes().for_each(|change| told.note(change));
     }
@@ -192,11 +194,18 @@ async fn begin(open: &mut Connection) -> Result<Told, Error> {
     for port in open.ports().await? {
         told.note(PortChange::Present(port));
     }
-    told.switch = SwitchFacts::Flows(open.count_others(TABLE, COOKIE).await?.min(1));
+    told.count(open).await?;
     Ok(told)
 }
 
 impl Told {
+    async fn count(&mut self, open: &mut Connection) -> Result<(), Error> {
+        let flows = open.count_others(TABLE, COOKIE).await?;
+        self.switch = SwitchFacts::Flows(flows.min(1));
+        self.foreign_rules = open.count_others(RULES_TABLE, COOKIE).await? > 0;
+        Ok(())
+    }
+
     fn note(&mut self, change: PortChange) {
         match change {
             PortChange::Present(Port { name, no_receive, no_forward, .. }) => {

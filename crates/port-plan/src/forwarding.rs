@@ -40,6 +40,8 @@ pub struct BridgeFacts {
     pub switch: SwitchFacts,
     /// ovs-vswitchd waits for flows to be restored (`other_config:flow-restore-wait`).
     pub awaits_flows: bool,
+    /// The table of the flow rules has flows of somebody else's.
+    pub foreign_rules: bool,
 }
 
 /// A controller of a bridge (ovs-vswitchd.conf.db(5), Controller).
@@ -127,6 +129,8 @@ pub enum Breach {
         /// The controller.
         target: String,
     },
+    /// See [`BridgeFacts::foreign_rules`]. What they let pass, nobody can tell.
+    ForeignRules(LinkName),
 }
 
 impl Forwarding {
@@ -166,7 +170,8 @@ impl Forwarding {
 
 impl Obstacle {
     fn of_bridge(bridge: &BridgeFacts) -> Option<Self> {
-        let BridgeFacts { name, secure, controllers, switch, awaits_flows } = bridge;
+        let BridgeFacts { name, secure, controllers, switch, awaits_flows, foreign_rules: _ } =
+            bridge;
         let away = !controllers.iter().any(|controller| controller.connected);
         match switch {
             SwitchFacts::Silent => Some(Self::Silent),
@@ -199,6 +204,9 @@ impl Obstacle {
 
 impl Breach {
     fn of(port: &PortFacts, bridge: &BridgeFacts) -> Option<Self> {
+        if bridge.foreign_rules {
+            return Some(Self::ForeignRules(bridge.name.clone()));
+        }
         let first = bridge.controllers.first()?;
         let connected = bridge.controllers.iter().any(|controller| controller.connected);
         let name = bridge.name.clone();
@@ -284,6 +292,11 @@ impl fmt::Display for Breach {
                 "packets pass that its flow rules would drop, as controller {target} of bridge {bridge} is away and its \
                  fail_mode is not secure; start the controller, or: ovs-vsctl set-fail-mode {bridge} secure"
             ),
+            Self::ForeignRules(bridge) => write!(
+                f,
+                "somebody else has flows in table 200 of bridge {bridge}, the one of the flow rules: what they let pass is \
+                 not known; delete those of another cookie: ovs-ofctl dump-flows {bridge} table=200"
+            ),
             Self::InBand { bridge, target } => write!(
                 f,
                 "ARP passes that its flow rules would drop, as bridge {bridge} reaches its controller {target} in-band; \
@@ -309,6 +322,7 @@ mod tests {
             controllers: controllers.iter().map(controller).collect(),
             switch: SwitchFacts::Flows(flows),
             awaits_flows: false,
+            foreign_rules: false,
         }
     }
 
@@ -348,6 +362,9 @@ mod tests {
         assert!(told(guarded, &in_band).contains("disable-in-band=true"));
         let limited = PortFacts { secured: false, ..guarded };
         assert_eq!(told(limited, &in_band), "packets pass");
+        let foreign = BridgeFacts { foreign_rules: true, ..bridge(false, &[], 1) };
+        assert!(told(limited, &foreign).contains("dump-flows ovsbr0 table=200"));
+        assert_eq!(told(PortFacts::default(), &foreign), "packets pass");
     }
 
     #[test]

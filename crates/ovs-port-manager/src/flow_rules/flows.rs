@@ -6,7 +6,7 @@ use port_plan::{Field, FlowRule, FlowRules, Limit};
 /// What every flow of ours bears: "ovs-port" in ASCII.
 pub(crate) const COOKIE: u64 = 0x6f76_732d_706f_7274;
 /// The table of the rules.
-const RULES_TABLE: u8 = 200;
+pub(crate) const RULES_TABLE: u8 = 200;
 /// The priority, in the first table, of the flow that leads there: before anybody else's.
 const ENTRANCE: u16 = 65535;
 /// The register that tells that a frame has been there.

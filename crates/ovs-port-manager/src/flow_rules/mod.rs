@@ -21,7 +21,7 @@ use tracing::debug;
 
 use crate::error_chain::chain;
 use bridge::{Bridge, Order};
-pub(crate) use flows::COOKIE;
+pub(crate) use flows::{COOKIE, RULES_TABLE};
 
 /// How long rules may take to be in force.
 const PATIENCE: Duration = Duration::from_secs(5);

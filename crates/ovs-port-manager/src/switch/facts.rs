@@ -27,6 +27,7 @@ impl Switch {
                 controllers: controllers(replica, bridge),
                 switch: told.switch,
                 awaits_flows: roots.any(|row| is_true(row.other_config.get(RESTORE))),
+                foreign_rules: told.foreign_rules,
             })
         })
     }

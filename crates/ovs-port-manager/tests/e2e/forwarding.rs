@@ -210,6 +210,21 @@ fn a_bridge_that_stands_in_for_its_controller_leaves_guarded_ports_unguarded() -
 }
 
 #[test]
+fn flows_of_others_in_the_table_of_the_rules_leave_guarded_ports_unguarded() -> Result<()> {
+    let (lab, _daemon, _) = pair(&["--port-security", "ovsbr0"])?;
+    ensure!(!spoofs(&lab));
+    let flow = "table=200,priority=65535,actions=load:1->NXM_NX_REG15[],resubmit(,0)";
+    lab.run("ovs-ofctl", &["add-flow", "ovsbr0", flow])?;
+    wait_phase(&lab, "one", "unguarded", "somebody else has flows in table 200")?;
+    ensure!(readyz(&lab)?.contains("unguarded"), "{}", readyz(&lab)?);
+    ensure!(spoofs(&lab), "it is so");
+    lab.run("ovs-ofctl", &["--strict", "del-flows", "ovsbr0", "table=200,priority=65535"])?;
+    wait_well(&lab)?;
+    ensure!(!spoofs(&lab));
+    Ok(())
+}
+
+#[test]
 fn flows_for_a_controller_that_is_reached_through_the_bridge_leave_arp_unguarded() -> Result<()> {
     let (lab, _daemon, _) = pair(&["--port-security", "ovsbr0"])?;
     let bridge = lab.ip_json(&["link", "show", "dev", "ovsbr0"])?;

@@ -195,7 +195,7 @@ pub const LABELS: &[Label] = &[
         key: "ofport_request",
         value: "`1`–`65279`",
         default: "Open vSwitch's choice",
-        meaning: "OpenFlow port number of the port, for flows that name it; another number if that one is taken.",
+        meaning: "OpenFlow port number of the port, for flows that name it. An interface that asks for the number of another port gets none.",
         example: &[("ip_address", "192.168.1.100/24"), ("ofport_request", "100")],
         read: read::ofport_request,
         print: |wanted| wanted.ofport_request.map(|number| number.to_string()),
