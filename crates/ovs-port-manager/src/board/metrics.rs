@@ -27,6 +27,9 @@ const PORTS: usize = 1_000;
 /// Upper bounds of the latency's buckets in seconds: a port takes some milliseconds, a bad day seconds.
 const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
 
+/// The parts of the way to a port, as the values of the label `part`.
+const PARTS: [&str; 5] = ["docker", "netlink", "ovsdb", "ready", "total"];
+
 /// Why an interface is refused, as the values of the label `reason`.
 const REASONS: [&str; 12] = [
     "host_network",
@@ -181,6 +184,9 @@ impl Metrics {
                 let _ = metrics.closed.get_or_create(&closed(door, why));
             }
         }
+        for part in PARTS {
+            let _ = metrics.latency.get_or_create(&vec![("part", part.to_owned())]);
+        }
         for reason in REASONS {
             let _ = metrics.refusals.get_or_create(&vec![("reason", reason.to_owned())]);
         }
@@ -245,14 +251,7 @@ impl Metrics {
 
     pub(super) fn attached(&self, latency: Latency) {
         let Latency { docker, netlink, ovsdb, ready, total } = latency;
-        let parts = [
-            ("docker", docker),
-            ("netlink", netlink),
-            ("ovsdb", ovsdb),
-            ("ready", ready),
-            ("total", total),
-        ];
-        for (part, took) in parts {
+        for (part, took) in PARTS.into_iter().zip([docker, netlink, ovsdb, ready, total]) {
             let labels = vec![("part", part.to_owned())];
             self.latency.get_or_create(&labels).observe(took.as_secs_f64());
         }
