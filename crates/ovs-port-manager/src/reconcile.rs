@@ -90,6 +90,10 @@ pub(crate) struct Reconciler {
     /// Each look under way has one more of it.
     looking: Arc<()>,
     host: Host,
+    /// Whether bridges have ports whose hosts' addresses are not known, as far as that has been asked.
+    strangers: HashMap<LinkName, bool>,
+    /// Which engine this is has to be asked. It takes Docker longer than all else that it is asked at the start.
+    engine_due: bool,
     /// That there are ports of other engines was said, as the leader or not.
     others_told: Option<bool>,
     announcements: Announcements,
@@ -251,6 +255,8 @@ impl Reconciler {
             looks: 0,
             looking: Arc::default(),
             host: Host::default(),
+            strangers: HashMap::new(),
+            engine_due: false,
             others_told: None,
             announcements: Announcements::default(),
             followed: false,
@@ -348,6 +354,7 @@ impl Reconciler {
                         Err(error) => error!("work ended early: {error}"),
                     }
                     self.look_at_everything_if_due();
+                    self.learn_engine_if_due();
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.timer_rang();
@@ -507,7 +514,7 @@ impl Reconciler {
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 self.board.surveyed();
-                self.learn_engine();
+                self.engine_due = true;
                 let together = self.observer.gathering.coming();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
                     self.entries.entry(container.clone()).or_default().resync = true;

@@ -394,6 +394,12 @@ fn is_ours(external_ids: &BTreeMap<String, String>) -> bool {
     external_ids.get(key::OWNER).is_some_and(|owner| owner == OWNER)
 }
 
+/// Whether an Interface is of a container that has its addresses from this program.
+pub(crate) fn is_addressed(external_ids: &BTreeMap<String, String>) -> bool {
+    let given = external_ids.get(key::IP_ADDRESS);
+    is_ours(external_ids) && given.is_some_and(|addresses| !addresses.is_empty())
+}
+
 /// Whose port an Interface is of, if it is one of ours.
 fn key_of(row: &Interface) -> Option<PortKey> {
     let interface = row.external_ids.get(key::CONTAINER_IFACE)?.parse().ok()?;

@@ -67,6 +67,14 @@ impl Reconciler {
         }
     }
 
+    /// Finds out which engine this is, if that is due, once no look is under way that would have to wait for it.
+    pub(super) fn learn_engine_if_due(&mut self) {
+        if self.engine_due && self.underway.is_empty() {
+            self.engine_due = false;
+            self.learn_engine();
+        }
+    }
+
     /// Finds out which engine this is.
     pub(super) fn learn_engine(&mut self) {
         let observer = Arc::clone(&self.observer);
@@ -136,8 +144,11 @@ impl Reconciler {
             return;
         };
         let rows = [&change.old, &change.new].into_iter().flatten();
-        if rows.map(|row| &row.external_ids).any(switch::is_by_hand) {
+        if rows.clone().map(|row| &row.external_ids).any(switch::is_by_hand) {
             self.board.by_hand(self.observer.world.switch.by_hand());
+        }
+        if rows.map(|row| &row.external_ids).any(|ids| !switch::is_addressed(ids)) {
+            self.strangers.clear();
         }
         if link_differs(change) {
             self.forwarding_may_differ();
@@ -220,6 +231,7 @@ impl Reconciler {
 
     /// Somebody has taken ports off a bridge, or addresses that are kept.
     pub(super) fn bridge_changed(&mut self, change: &Change<Bridge>) {
+        self.strangers.clear();
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
         for port in old.ports.difference(&new.ports) {
             self.port_drifted(*port);

@@ -70,7 +70,8 @@ impl Reconciler {
             Readiness::Ready { .. } if *detection != Detection::Over => {
                 self.timers.cancel(&timer);
                 if *detection == Detection::Due {
-                    self.detect_duplicates(key);
+                    let bridge = attached.spec.bridge.clone();
+                    self.detect_duplicates(key, &bridge, readiness);
                 }
             }
             Readiness::Ready { ofport } if !*ready => {
@@ -109,10 +110,20 @@ impl Reconciler {
         }
     }
 
-    /// Finds out whether other hosts have the port's addresses, which takes a port that forwards.
-    fn detect_duplicates(&mut self, key: &PortKey) {
+    /// Finds out whether other hosts have the port's addresses, which takes a port that forwards. Where there are none but
+    /// containers that have theirs from this program, that is known: each question would go to all of them.
+    fn detect_duplicates(&mut self, key: &PortKey, bridge: &LinkName, readiness: Readiness) {
+        let switch = &self.observer.world.switch;
+        let strangers = match self.strangers.get(bridge) {
+            Some(known) => *known,
+            None => *self.strangers.entry(bridge.clone()).or_insert(switch.has_strangers(bridge)),
+        };
         let Some(entry) = self.entries.get_mut(&key.container) else { return };
         let Some(port) = entry.port_mut(&key.interface) else { return };
+        if !strangers {
+            port.detection = Detection::Over;
+            return self.readiness(key, readiness);
+        }
         port.detection = Detection::Running;
         let Attached { spec, port, pid, .. } = &port.attached;
         let (key, spec, port, pid) = (key.clone(), Arc::clone(spec), port.clone(), *pid);

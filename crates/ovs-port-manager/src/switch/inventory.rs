@@ -8,7 +8,7 @@ use port_plan::{ContainerId, HostPort, LinkName};
 use tokio::time::timeout;
 
 use super::by_hand::is_by_hand;
-use super::{Switch, is_ours, key};
+use super::{Switch, is_addressed, is_ours, key};
 
 /// The lock that ovs-vswitchd has of its database while it runs (ovs-vswitchd(8)).
 const VSWITCHD_LOCK: &str = "ovs_vswitchd";
@@ -104,6 +104,23 @@ impl Switch {
             ports
         });
         (ports, internal)
+    }
+
+    /// Whether a bridge has ports, beside its own interface, behind which there may be hosts whose addresses nobody here
+    /// knows: all that are not of containers with addresses from this program.
+    pub(crate) fn has_strangers(&self, bridge: &LinkName) -> bool {
+        self.client.read(|replica| {
+            let Some(row) = replica.table::<Bridge>().by_name(bridge.as_str()) else { return true };
+            let is_stranger =
+                |row: &Interface| row.name != bridge.as_str() && !is_addressed(&row.external_ids);
+            row.ports.iter().any(|port| {
+                let interfaces = replica.table::<Port>().get(*port).map(|port| &port.interfaces);
+                let mut rows = interfaces.into_iter().flatten();
+                rows.any(|row| {
+                    replica.table::<Interface>().get(*row).is_none_or(|row| is_stranger(row))
+                })
+            })
+        })
     }
 
     /// Whether ovs-vswitchd runs on this database: it then has a lock that nobody else gets.

@@ -5,7 +5,8 @@ use std::net::Ipv6Addr;
 use anyhow::{Context, Result, ensure};
 use lab::{Lab, Signal, wait_for};
 
-use crate::stage::{self, PATIENCE, interface, wait_ready};
+use crate::frames;
+use crate::stage::{self, PATIENCE, interface, reach, wait_ready};
 
 /// Docker switches IPv6 off in namespaces without a network of its own.
 const WITH_IPV6: [&str; 2] = ["--network=none", "--sysctl=net.ipv6.conf.default.disable_ipv6=0"];
@@ -118,7 +119,7 @@ fn an_ipv4_address_that_another_host_has_is_left_to_it_until_it_is_free() -> Res
     let mac = squatter(&lab, "other", "10.0.0.5/24")?;
     let peer = lab.run_container("peer", &[("ovs.ip_address", "10.0.0.9/24")])?;
     wait_ready(&lab, &peer)?;
-    stage::reach(&lab, "peer", "10.0.0.5")?;
+    reach(&lab, "peer", "10.0.0.5")?;
     let pings = stage::pings(&lab, "peer", "10.0.0.5")?;
     let id = lab.run_container("web", &[("ovs.ip_address", "10.0.0.5/24,10.0.0.6/24")])?;
     let told = format!("eth1: another host on ovsbr0 has 10.0.0.5/24 (MAC address {mac}) already");
@@ -152,7 +153,7 @@ fn an_ipv4_address_that_another_host_has_is_left_to_it_until_it_is_free() -> Res
         let found = lab.run_in_netns_of("peer", "ip", &["neigh", "show", "10.0.0.5"])?;
         Ok((!found.contains(&mac)).then_some(()))
     })?;
-    stage::reach(&lab, "peer", "10.0.0.5")?;
+    reach(&lab, "peer", "10.0.0.5")?;
     ensure!(stage::ports_of(&lab, &id)?.len() == 1, "it has kept its port");
     Ok(())
 }
@@ -191,4 +192,24 @@ fn foreign_port(lab: &Lab, container: &str, address: &str) -> Result<()> {
     lab.run_in_netns_of(container, "ip", &["address", "add", address, "dev", "eth7"])?;
     lab.run_in_netns_of(container, "ip", &["link", "set", "eth7", "up"])?;
     lab.vsctl(&["add-port", "ovsbr0", "foreign"]).map(drop)
+}
+
+#[test]
+fn nobody_is_asked_for_an_address_where_all_are_known_and_everybody_where_one_is_not() -> Result<()>
+{
+    let (lab, _daemon) = stage::start()?;
+    let start = |name: &str, address: &str| {
+        let id = lab.run_container(name, &[("ovs.ip_address", address)])?;
+        wait_ready(&lab, &id)
+    };
+    start("peer", "10.0.0.1/24")?;
+    let heard = frames::listen(&lab, "peer", "arp")?;
+    start("known", "10.0.0.2/24")?;
+    reach(&lab, "known", "10.0.0.1")?;
+    heard.wait_log("who-has 10.0.0.2", PATIENCE)?;
+    ensure!(!heard.log().contains("tell 0.0.0.0"), "{}", heard.log());
+    let internal = ["--", "set", "interface", "vm0", "type=internal"];
+    lab.vsctl(&[&["add-port", "ovsbr0", "vm0"], internal.as_slice()].concat())?;
+    start("beside", "10.0.0.3/24")?;
+    heard.wait_log("who-has 10.0.0.3 tell 0.0.0.0", PATIENCE)
 }
