@@ -90,8 +90,8 @@ pub(crate) struct Reconciler {
     /// Each look under way has one more of it.
     looking: Arc<()>,
     host: Host,
-    /// Whether bridges have ports whose hosts' addresses are not known, as far as that has been asked.
-    strangers: HashMap<LinkName, bool>,
+    /// Whether other hosts on these bridges are to be asked whether they have an address, as far as that was looked at.
+    asked: HashMap<LinkName, bool>,
     /// Which engine this is has to be asked. It takes Docker longer than all else that it is asked at the start.
     engine_due: bool,
     /// That there are ports of other engines was said, as the leader or not.
@@ -255,7 +255,7 @@ impl Reconciler {
             looks: 0,
             looking: Arc::default(),
             host: Host::default(),
-            strangers: HashMap::new(),
+            asked: HashMap::new(),
             engine_due: false,
             others_told: None,
             announcements: Announcements::default(),

@@ -148,7 +148,7 @@ impl Reconciler {
             self.board.by_hand(self.observer.world.switch.by_hand());
         }
         if rows.map(|row| &row.external_ids).any(|ids| !switch::is_addressed(ids)) {
-            self.strangers.clear();
+            self.asked.clear();
         }
         if link_differs(change) {
             self.forwarding_may_differ();
@@ -231,7 +231,7 @@ impl Reconciler {
 
     /// Somebody has taken ports off a bridge, or addresses that are kept.
     pub(super) fn bridge_changed(&mut self, change: &Change<Bridge>) {
-        self.strangers.clear();
+        self.asked.clear();
         let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
         for port in old.ports.difference(&new.ports) {
             self.port_drifted(*port);

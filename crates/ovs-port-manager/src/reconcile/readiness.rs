@@ -110,17 +110,17 @@ impl Reconciler {
         }
     }
 
-    /// Finds out whether other hosts have the port's addresses, which takes a port that forwards. Where there are none but
-    /// containers that have theirs from this program, that is known: each question would go to all of them.
+    /// Finds out whether other hosts have the port's addresses, which takes a port that forwards. Among many containers that
+    /// all have theirs from this program nobody is asked: each question would go to all of them.
     fn detect_duplicates(&mut self, key: &PortKey, bridge: &LinkName, readiness: Readiness) {
         let switch = &self.observer.world.switch;
-        let strangers = match self.strangers.get(bridge) {
+        let asks = match self.asked.get(bridge) {
             Some(known) => *known,
-            None => *self.strangers.entry(bridge.clone()).or_insert(switch.has_strangers(bridge)),
+            None => *self.asked.entry(bridge.clone()).or_insert(switch.is_to_be_asked(bridge)),
         };
         let Some(entry) = self.entries.get_mut(&key.container) else { return };
         let Some(port) = entry.port_mut(&key.interface) else { return };
-        if !strangers {
+        if !asks {
             port.detection = Detection::Over;
             return self.readiness(key, readiness);
         }

@@ -15,6 +15,9 @@ const VSWITCHD_LOCK: &str = "ovs_vswitchd";
 /// How long the server may take to grant a lock that is free.
 const GRANT: Duration = Duration::from_secs(1);
 
+/// So many ports of a bridge may be asked a question without a thought: it goes to each of them.
+const FEW: usize = 16;
+
 /// A survey of the database.
 pub(crate) struct Inventory {
     /// Open vSwitch's version, as ovs-vswitchd or ovs-ctl wrote it.
@@ -106,20 +109,22 @@ impl Switch {
         (ports, internal)
     }
 
-    /// Whether a bridge has ports, beside its own interface, behind which there may be hosts whose addresses nobody here
-    /// knows: all that are not of containers with addresses from this program.
-    pub(crate) fn has_strangers(&self, bridge: &LinkName) -> bool {
+    /// Whether a bridge has few ports, or some, beside its own interface, behind which there may be hosts whose addresses
+    /// nobody here knows: all that are not of containers with addresses from this program.
+    pub(crate) fn is_to_be_asked(&self, bridge: &LinkName) -> bool {
         self.client.read(|replica| {
             let Some(row) = replica.table::<Bridge>().by_name(bridge.as_str()) else { return true };
             let is_stranger =
                 |row: &Interface| row.name != bridge.as_str() && !is_addressed(&row.external_ids);
-            row.ports.iter().any(|port| {
-                let interfaces = replica.table::<Port>().get(*port).map(|port| &port.interfaces);
-                let mut rows = interfaces.into_iter().flatten();
-                rows.any(|row| {
-                    replica.table::<Interface>().get(*row).is_none_or(|row| is_stranger(row))
+            row.ports.len() <= FEW
+                || row.ports.iter().any(|port| {
+                    let interfaces =
+                        replica.table::<Port>().get(*port).map(|port| &port.interfaces);
+                    let mut rows = interfaces.into_iter().flatten();
+                    rows.any(|row| {
+                        replica.table::<Interface>().get(*row).is_none_or(|row| is_stranger(row))
+                    })
                 })
-            })
         })
     }
 

@@ -195,19 +195,21 @@ fn foreign_port(lab: &Lab, container: &str, address: &str) -> Result<()> {
 }
 
 #[test]
-fn nobody_is_asked_for_an_address_where_all_are_known_and_everybody_where_one_is_not() -> Result<()>
-{
+fn of_many_that_are_all_known_nobody_is_asked_and_everybody_where_one_is_not() -> Result<()> {
     let (lab, _daemon) = stage::start()?;
     let start = |name: &str, address: &str| {
         let id = lab.run_container(name, &[("ovs.ip_address", address)])?;
         wait_ready(&lab, &id)
     };
     start("peer", "10.0.0.1/24")?;
+    for number in 100..115 {
+        start(&format!("other{number}"), &format!("10.0.0.{number}/24"))?;
+    }
     let heard = frames::listen(&lab, "peer", "arp")?;
     start("known", "10.0.0.2/24")?;
     reach(&lab, "known", "10.0.0.1")?;
     heard.wait_log("who-has 10.0.0.2", PATIENCE)?;
-    ensure!(!heard.log().contains("tell 0.0.0.0"), "{}", heard.log());
+    ensure!(!heard.log().contains("who-has 10.0.0.2 tell 0.0.0.0"), "{}", heard.log());
     let internal = ["--", "set", "interface", "vm0", "type=internal"];
     lab.vsctl(&[&["add-port", "ovsbr0", "vm0"], internal.as_slice()].concat())?;
     start("beside", "10.0.0.3/24")?;
