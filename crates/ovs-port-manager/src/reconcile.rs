@@ -46,6 +46,9 @@ use timers::{Timer, Timers};
 const READY: Duration = Duration::from_secs(5);
 /// How long the lock may take to be given before another instance must have it.
 const STANDBY: Duration = Duration::from_secs(1);
+/// How long the question which engine this is may wait for looks to end. It takes Docker longer than all else that it is
+/// asked at the start.
+const ENGINE: Duration = Duration::from_secs(2);
 /// How long a loss may yet turn out to be the end of a container.
 const END: Duration = Duration::from_millis(20);
 /// After so many looks that ended together, memory is given back.
@@ -92,8 +95,6 @@ pub(crate) struct Reconciler {
     host: Host,
     /// Whether other hosts on these bridges are to be asked whether they have an address, as far as that was looked at.
     asked: HashMap<LinkName, bool>,
-    /// Which engine this is has to be asked. It takes Docker longer than all else that it is asked at the start.
-    engine_due: bool,
     /// That there are ports of other engines was said, as the leader or not.
     others_told: Option<bool>,
     announcements: Announcements,
@@ -256,7 +257,6 @@ impl Reconciler {
             looking: Arc::default(),
             host: Host::default(),
             asked: HashMap::new(),
-            engine_due: false,
             others_told: None,
             announcements: Announcements::default(),
             followed: false,
@@ -514,7 +514,7 @@ impl Reconciler {
                 }
                 let known: Vec<_> = self.entries.keys().cloned().collect();
                 self.board.surveyed();
-                self.engine_due = true;
+                self.timers.set(Timer::Engine, ENGINE);
                 let together = self.observer.gathering.coming();
                 for container in containers.into_iter().chain(known).collect::<HashSet<_>>() {
                     self.entries.entry(container.clone()).or_default().resync = true;
@@ -552,6 +552,7 @@ impl Reconciler {
                 Timer::Standby => self.stand_by(),
                 // Whatever has happened, those that are due come next.
                 Timer::Announce => {}
+                Timer::Engine => self.learn_engine(),
                 Timer::Forwarding => self.see_forwarding(),
                 Timer::Ready(port) => waiting |= self.still_waiting(&port),
             }

@@ -13,6 +13,7 @@ mod adopt;
 mod by_hand;
 mod container;
 mod desired;
+mod duplicates;
 mod flow_rules;
 mod forwarding;
 mod glob;
@@ -44,6 +45,7 @@ pub use adopt::Difference;
 pub use by_hand::{ByHandPort, clear};
 pub use container::{Container, ContainerId, InvalidContainerId, Network, Start, State};
 pub use desired::{Desired, DesiredPorts, Refusal};
+pub use duplicates::Audience;
 pub use flow_rules::{Field, FlowRule, FlowRules, Limit};
 pub use forwarding::{
     Breach, BridgeFacts, Controller, Forwarding, Obstacle, PortFacts, SwitchFacts,

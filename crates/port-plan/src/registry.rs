@@ -400,7 +400,13 @@ impl Claim {
 
     /// Whether they differ in their VLANs at most.
     fn is_akin(&self, other: &Self) -> bool {
-        self.first() == other.first()
+        match (self, other) {
+            (
+                Self::Address { bridge, address, vlans: _ },
+                Self::Address { bridge: of, address: same, vlans: _ },
+            ) => (bridge, address) == (of, same),
+            _ => self == other,
+        }
     }
 
     fn overlaps(&self, other: &Self) -> bool {

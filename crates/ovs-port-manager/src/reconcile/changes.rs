@@ -67,16 +67,16 @@ impl Reconciler {
         }
     }
 
-    /// Finds out which engine this is, if that is due, once no look is under way that would have to wait for it.
+    /// Finds out which engine this is, if that is due and no look is under way that would have to wait for it.
     pub(super) fn learn_engine_if_due(&mut self) {
-        if self.engine_due && self.underway.is_empty() {
-            self.engine_due = false;
+        if self.timers.has(&Timer::Engine) && self.underway.is_empty() {
             self.learn_engine();
         }
     }
 
     /// Finds out which engine this is.
     pub(super) fn learn_engine(&mut self) {
+        self.timers.cancel(&Timer::Engine);
         let observer = Arc::clone(&self.observer);
         self.work.spawn(async move { Done::Engine(observer.learn_engine().await) });
     }
@@ -215,8 +215,9 @@ impl Reconciler {
         if old.rstp_status != new.rstp_status {
             self.forwarding_may_differ();
         }
-        let as_before = Port { rstp_status: old.rstp_status.clone(), ..(**new).clone() };
-        if **old != as_before {
+        let only_that =
+            || Port { rstp_status: old.rstp_status.clone(), ..(**new).clone() } == **old;
+        if old != new && !only_that() {
             self.port_drifted(new.uuid);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use port_plan::{Backoff, ContainerId, LinkName, PortKey, Readiness};
+use port_plan::{Audience, Backoff, ContainerId, LinkName, PortKey, Readiness};
 use tracing::{debug, info, warn};
 
 use super::forwarding::SOON;
@@ -116,7 +116,10 @@ impl Reconciler {
         let switch = &self.observer.world.switch;
         let asks = match self.asked.get(bridge) {
             Some(known) => *known,
-            None => *self.asked.entry(bridge.clone()).or_insert(switch.is_to_be_asked(bridge)),
+            None => {
+                let asks = switch.audience(bridge).is_none_or(Audience::is_asked);
+                *self.asked.entry(bridge.clone()).or_insert(asks)
+            }
         };
         let Some(entry) = self.entries.get_mut(&key.container) else { return };
         let Some(port) = entry.port_mut(&key.interface) else { return };

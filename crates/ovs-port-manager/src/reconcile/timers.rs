@@ -17,6 +17,8 @@ pub(super) enum Timer {
     Look(ContainerId),
     /// Announce ports that are ready, whatever else is being made.
     Announce,
+    /// Ask which engine this is, though looks are under way.
+    Engine,
     /// See whether ports that are ready forward.
     Forwarding,
     /// Wonder why ovs-vswitchd has not taken this port.
@@ -51,6 +53,10 @@ impl Timers {
         if let Some(at) = self.at.remove(timer) {
             self.order.remove(&(at, timer.clone()));
         }
+    }
+
+    pub(super) fn has(&self, timer: &Timer) -> bool {
+        self.at.contains_key(timer)
     }
 
     /// Some port is waited for.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ovsdb::tables::{Bridge, Interface, OpenVSwitch, Port};
 use ovsdb::{LockError, LockState};
-use port_plan::{ContainerId, HostPort, LinkName};
+use port_plan::{Audience, ContainerId, HostPort, LinkName};
 use tokio::time::timeout;
 
 use super::by_hand::is_by_hand;
@@ -14,9 +14,6 @@ use super::{Switch, is_addressed, is_ours, key};
 const VSWITCHD_LOCK: &str = "ovs_vswitchd";
 /// How long the server may take to grant a lock that is free.
 const GRANT: Duration = Duration::from_secs(1);
-
-/// So many ports of a bridge may be asked a question without a thought: it goes to each of them.
-const FEW: usize = 16;
 
 /// A survey of the database.
 pub(crate) struct Inventory {
@@ -109,22 +106,20 @@ impl Switch {
         (ports, internal)
     }
 
-    /// Whether a bridge has few ports, or some, beside its own interface, behind which there may be hosts whose addresses
-    /// nobody here knows: all that are not of containers with addresses from this program.
-    pub(crate) fn is_to_be_asked(&self, bridge: &LinkName) -> bool {
+    /// Those on a bridge that a question of one of its ports goes to; nothing is known of a bridge that is not there.
+    pub(crate) fn audience(&self, bridge: &LinkName) -> Option<Audience> {
         self.client.read(|replica| {
-            let Some(row) = replica.table::<Bridge>().by_name(bridge.as_str()) else { return true };
-            let is_stranger =
-                |row: &Interface| row.name != bridge.as_str() && !is_addressed(&row.external_ids);
-            row.ports.len() <= FEW
-                || row.ports.iter().any(|port| {
-                    let interfaces =
-                        replica.table::<Port>().get(*port).map(|port| &port.interfaces);
-                    let mut rows = interfaces.into_iter().flatten();
-                    rows.any(|row| {
-                        replica.table::<Interface>().get(*row).is_none_or(|row| is_stranger(row))
-                    })
-                })
+            let ports = &replica.table::<Bridge>().by_name(bridge.as_str())?.ports;
+            let is_known =
+                |row: &Interface| row.name == bridge.as_str() || is_addressed(&row.external_ids);
+            let all_known = |port: &Port| {
+                let mut rows =
+                    port.interfaces.iter().map(|row| replica.table::<Interface>().get(*row));
+                rows.all(|row| row.is_some_and(|row| is_known(row)))
+            };
+            let mut rows = ports.iter().map(|port| replica.table::<Port>().get(*port));
+            let strangers = !rows.all(|port| port.is_some_and(|port| all_known(port)));
+            Some(Audience { ports: ports.len(), strangers })
         })
     }
 
